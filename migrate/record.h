@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The run record: who owns a VM, in which epoch, and whether its saved memory may be loaded.
+// docs/STATE-IMAGE.md has each byte. Plain data; no I/O here.
+#pragma once
+
+#include "migrate/error.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum {
+#define FERRY_STATE(id, name, text) FERRY_##id,
+#define FERRY_EDGE(from, to, step, when)
+#include "migrate/record_states.def"
+#undef FERRY_STATE
+#undef FERRY_EDGE
+    FERRY_N_STATES,
+} FerryState;
+
+const char *ferry_state_name(FerryState state);
+const char *ferry_state_text(FerryState state);
+bool ferry_state_from_name(const char *name, FerryState *state);
+
+// Where the saved memory's descriptor is. All zero unless the state is SEALED, CONSUMED or
+// QUARANTINED.
+typedef struct {
+    uint64_t descriptor_offset; // bytes from the start of the area
+    uint32_t descriptor_length; // bytes
+    uint32_t descriptor_crc32c;
+    uint64_t ram_bytes;         // all RAM blocks together
+    uint64_t present_pages;     // pages with data (4096 bytes each)
+    uint32_t passes;
+} FerryImage;
+
+typedef struct FerryRecord {
+    uint64_t sequence; // grows with each write; the area's business
+    uint64_t epoch;    // grows with each start and each resumption
+    FerryState state;
+    char uuid[37];     // the VM's, text
+    char vm[64];
+    char owner[256];   // node name; who runs, or in SEALED who saved
+    char machine[64];  // QEMU machine type
+    char qemu_version[32];
+    char definition_digest[65];
+    int64_t written_at_ms; // CLOCK_REALTIME of the last write
+    FerryImage image;
+} FerryRecord;
+
+// Turns RECORD into its next version, or FERRY_ERROR_STATE with both states named when the table in
+// record_states.def has no such edge. Does what the edge says to the epoch; clears the image unless
+// the new state keeps one.
+bool ferry_record_advance(FerryRecord *record, FerryState to, bool new_epoch, const char *owner,
+                          GError **error);
