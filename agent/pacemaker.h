@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Pacemaker: VMs as resources of the cluster. The only file that includes Pacemaker's headers is
+// pacemaker.c. Main-loop thread only; DONE functions are called exactly once, later, from the main
+// loop.
+#pragma once
+
+#include "agent/error.h"
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct AgentPacemaker AgentPacemaker;
+typedef void (*AgentPacemakerDone)(const GError *error, gpointer data);
+
+typedef struct {
+    // The configuration or a node's state in the CIB changed; read the getters again. Coalesced.
+    void (*changed)(gpointer data);
+} AgentPacemakerEvents;
+
+// Connects to the CIB (and reconnects every second until it answers).
+AgentPacemaker *agent_pacemaker_new(const AgentPacemakerEvents *events, gpointer data);
+void agent_pacemaker_free(AgentPacemaker *pacemaker);
+bool agent_pacemaker_connected(const AgentPacemaker *pacemaker);
+
+// [{"name":"vm1","definition":"{...}","target_role":"Started|Stopped","managed":true}] for each
+// primitive of class ocf:vmferry:VirtualMachine, from the last CIB seen; new reference.
+json_t *agent_pacemaker_resources(const AgentPacemaker *pacemaker);
+// [{"name":"n1","online":true,"standby":false,"maintenance":false,"dc":true,"pending_fence":false}]
+json_t *agent_pacemaker_nodes(const AgentPacemaker *pacemaker);
+// {"dc":"n1","have_quorum":true,"stonith_enabled":true,"cluster_name":"...","version":"2.1.5"}
+json_t *agent_pacemaker_cluster(const AgentPacemaker *pacemaker);
+
+// Registers the VM: primitive NAME ocf:vmferry:VirtualMachine with parameter definition, meta
+// allow-migrate=true, resource-stickiness (so that nothing moves back by itself), target-role
+// Started or Stopped, and operations with timeouts fit for saving memory (docs/TIMEOUTS of the
+// resource agent's meta-data). AGENT_ERROR_CONFLICT where the id exists.
+void agent_pacemaker_create(AgentPacemaker *pacemaker, const char *name, const char *definition,
+                            bool started, AgentPacemakerDone done, gpointer data);
+void agent_pacemaker_set_definition(AgentPacemaker *pacemaker, const char *name,
+                                    const char *definition, AgentPacemakerDone done,
+                                    gpointer data);
+// Removes the resource, its constraints and its history.
+void agent_pacemaker_delete(AgentPacemaker *pacemaker, const char *name, AgentPacemakerDone done,
+                            gpointer data);
+void agent_pacemaker_set_role(AgentPacemaker *pacemaker, const char *name, bool started,
+                              AgentPacemakerDone done, gpointer data);
+void agent_pacemaker_set_standby(AgentPacemaker *pacemaker, const char *node, bool standby,
+                                 AgentPacemakerDone done, gpointer data);
+
+// A move asked for by an admin: a location constraint with id "vmferry-move-NAME" (score INFINITY,
+// lifetime rule of LIFETIME_S so that it can never bind for long) that remembers OWNER, the node
+// whose agent will remove it.
+void agent_pacemaker_prefer(AgentPacemaker *pacemaker, const char *name, const char *node,
+                            const char *owner, unsigned lifetime_s, AgentPacemakerDone done,
+                            gpointer data);
+void agent_pacemaker_unprefer(AgentPacemaker *pacemaker, const char *name,
+                              AgentPacemakerDone done, gpointer data);
+// [{"name":"vm1","node":"n2","owner":"n1"}]: the constraints of that kind; new reference.
+json_t *agent_pacemaker_preferences(const AgentPacemaker *pacemaker);
+
+// Tells Pacemaker that the resource has failed on NODE now (an asynchronous failure, as
+// `crm_resource --fail`), so that it recovers at once instead of at the next monitor.
+void agent_pacemaker_fail(AgentPacemaker *pacemaker, const char *name, const char *node,
+                          AgentPacemakerDone done, gpointer data);
+// Forgets the resource's failures and history on all nodes (`crm_resource --cleanup`).
+void agent_pacemaker_cleanup(AgentPacemaker *pacemaker, const char *name,
+                             AgentPacemakerDone done, gpointer data);

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What the agent does, as the HTTP API and the resource agent's socket ask for it. Main-loop thread
+// only. Reply functions are called exactly once, at once or later.
+#pragma once
+
+#include "agent/error.h"
+#include "agent/events.h"
+#include "agent/jobs.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct Agent Agent;
+
+// RESULT is borrowed (NULL on error); ERROR is borrowed (NULL on success).
+typedef void (*AgentReplyFn)(json_t *result, const GError *error, gpointer data);
+
+AgentEvents *agent_events(Agent *agent);
+AgentJobs *agent_jobs(Agent *agent);
+
+json_t *agent_service_cluster(Agent *agent); // new reference
+json_t *agent_service_nodes(Agent *agent);   // new reference: array
+json_t *agent_service_vms(Agent *agent);     // new reference: array
+json_t *agent_service_vm(Agent *agent, const char *name, GError **error); // new reference
+// The unix socket of VM's serial console on this node; AGENT_ERROR_CONFLICT names the node that has
+// it. The caller frees.
+char *agent_service_console(Agent *agent, const char *name, GError **error);
+
+// Creates the VM (or, where UPDATE, changes its definition) from DEFINITION (any JSON text).
+// RESULT: {"name":...}; for an update also "pending": "keys" where a restart is needed.
+void agent_service_define(Agent *agent, const char *definition, size_t length, bool update,
+                          bool start, AgentReplyFn reply, gpointer data);
+void agent_service_undefine(Agent *agent, const char *name, AgentReplyFn reply, gpointer data);
+// These answer as soon as the job is under way: {"job":"n1-7"}.
+void agent_service_start(Agent *agent, const char *name, AgentReplyFn reply, gpointer data);
+// MODE: "save", "shutdown", "poweroff" or NULL for the definition's on_stop.
+void agent_service_stop(Agent *agent, const char *name, const char *mode, AgentReplyFn reply,
+                        gpointer data);
+// Saves, then stays stopped (as stop with mode save).
+void agent_service_save(Agent *agent, const char *name, AgentReplyFn reply, gpointer data);
+// TO: node name, or NULL for the best node that passes the rehearsal.
+void agent_service_migrate(Agent *agent, const char *name, const char *to, AgentReplyFn reply,
+                           gpointer data);
+// Throws away saved memory that cannot be loaded (state quarantined or sealed): the next start is a
+// cold one.
+void agent_service_discard(Agent *agent, const char *name, AgentReplyFn reply, gpointer data);
+// Node standby on/off; RESULT {}.
+void agent_service_standby(Agent *agent, const char *node, bool standby, AgentReplyFn reply,
+                           gpointer data);
+
+// --- the resource agent's requests ---
+typedef struct {
+    const char *op; // start stop monitor migrate_to migrate_from reload-agent validate-all
+    const char *vm;
+    const char *definition; // JSON text
+    const char *peer;       // migrate_to: target node; migrate_from: source node; else NULL
+    unsigned timeout_ms;    // Pacemaker's timeout for the operation
+    bool probe;
+} AgentRaRequest;
+
+// OCF: an OCF 1.1 exit code (0 success, 1 generic, 6 configured, 7 not running, ...).
+typedef void (*AgentRaReplyFn)(int ocf, const char *message, gpointer data);
+// REQUEST's strings are borrowed for the call only.
+void agent_service_ra(Agent *agent, const AgentRaRequest *request, AgentRaReplyFn reply,
+                      gpointer data);
