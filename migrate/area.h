@@ -26,6 +26,10 @@ bool ferry_area_prepare(const char *path, const char *uuid, const char *vm, uint
 // The same checks without writing.
 bool ferry_area_check(const char *path, const char *uuid, uint64_t memory_mib, GError **error);
 
+// Gives PATH back: removes the file, or wipes the headers of a block device. Only where it holds a
+// record of UUID.
+bool ferry_area_release(const char *path, const char *uuid, GError **error);
+
 // The newer of the two header slots that are valid. FERRY_ERROR_FORMAT: neither is.
 bool ferry_area_read_record(FerryArea *area, FerryRecord *record, GError **error);
 

@@ -38,6 +38,7 @@ typedef struct FerryRecord {
     char uuid[37];     // the VM's, text
     char vm[64];
     char owner[256];   // node name; who runs, or in SEALED who saved
+    char peer[256];    // SAVING, SEALED: the target of the move under way; empty for a plain save
     char machine[64];  // QEMU machine type
     char qemu_version[32];
     char definition_digest[65];
@@ -47,6 +48,6 @@ typedef struct FerryRecord {
 
 // Turns RECORD into its next version, or FERRY_ERROR_STATE with both states named when the table in
 // record_states.def has no such edge. Does what the edge says to the epoch; clears the image unless
-// the new state keeps one.
+// the new state keeps one, and the peer unless the new state is SAVING or SEALED.
 bool ferry_record_advance(FerryRecord *record, FerryState to, bool new_epoch, const char *owner,
                           GError **error);

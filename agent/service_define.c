@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// VMs come, change and go: define, undefine, discard. Everything is checked before anything is
+// touched.
+#include "agent/service.h"
+
+#include "agent/status.h"
+#include "agent/vm.h"
+#include "agent/watch.h"
+#include "agent/worker.h"
+
+#include <string.h>
+
+typedef struct {
+    Agent *agent;
+    HvDefinition *definition;
+    HvDefinition *previous; // update: what the CIB has now
+    bool update;
+    bool start;
+    bool discard; // storage work: throw saved memory away
+    FerryRecord record;
+    GError *error;
+    AgentReplyFn reply;
+    gpointer data;
+} Definition;
+
+static void end(Definition *work, json_t *result, const GError *error)
+{
+    work->reply(result, error, work->data);
+    json_decref(result);
+    hv_definition_unref(work->definition);
+    if (work->previous != NULL)
+        hv_definition_unref(work->previous);
+    g_clear_error(&work->error);
+    g_free(work);
+}
+
+// Storage errors reach the API as what they mean to the one who asked.
+static void end_refused(Definition *work)
+{
+    g_autoptr(GError) error =
+        g_error_new_literal(AGENT_ERROR, AGENT_ERROR_REFUSED, work->error->message);
+    end(work, NULL, error);
+}
+
+static void done(const GError *error, gpointer data)
+{
+    Definition *work = data;
+    json_t *result = json_pack("{s:s}", "name", work->definition->name);
+    if (error == NULL && work->update) {
+        g_autofree char *pending = hv_definition_pending(work->previous, work->definition);
+        json_object_set_new(result, "pending",
+                            pending != NULL ? json_string(pending) : json_null());
+    }
+    if (error == NULL && work->start) {
+        AgentJob *job = agent_watch_started(work->agent, "start", work->definition->name);
+        json_object_set_new(result, "job", json_string(agent_job_id(job)));
+    }
+    end(work, result, error);
+}
+
+// --- define ---
+
+static void prepare_storage(gpointer data)
+{
+    Definition *work = data;
+    HvDefinition *definition = work->definition;
+    if (!hv_definition_check_node(definition, &work->error))
+        return;
+    ferry_area_prepare(definition->state_area, definition->uuid, definition->name,
+                       definition->memory_mib, &work->error);
+}
+
+static void storage_prepared(gpointer data)
+{
+    Definition *work = data;
+    if (work->error != NULL) {
+        end_refused(work);
+        return;
+    }
+    g_autofree char *json = hv_definition_to_json(work->definition);
+    AgentPacemaker *pacemaker = work->agent->pacemaker;
+    if (work->update)
+        agent_pacemaker_set_definition(pacemaker, work->definition->name, json, done, work);
+    else
+        agent_pacemaker_create(pacemaker, work->definition->name, json, work->start, done, work);
+}
+
+static bool may_define(const Definition *work, GError **error)
+{
+    const char *name = work->definition->name;
+    if (!agent_pacemaker_connected(work->agent->pacemaker) ||
+        !agent_cluster_quorate(work->agent->cluster)) {
+        g_set_error(error, AGENT_ERROR, AGENT_ERROR_UNAVAILABLE,
+                    "%s has no quorum or no Pacemaker; nothing can be defined now",
+                    work->agent->name);
+        return false;
+    }
+    if (work->update && work->previous == NULL) {
+        g_set_error(error, AGENT_ERROR, AGENT_ERROR_NOT_FOUND,
+                    "there is no VM \"%s\" to change; define it without update", name);
+        return false;
+    }
+    if (work->update && strcmp(work->previous->uuid, work->definition->uuid) != 0) {
+        g_set_error(error, AGENT_ERROR, AGENT_ERROR_REFUSED,
+                    "uuid: %s has %s and keeps it; undefine it first for another VM", name,
+                    work->previous->uuid);
+        return false;
+    }
+    if (!work->update && work->previous != NULL) {
+        g_set_error(error, AGENT_ERROR, AGENT_ERROR_CONFLICT,
+                    "there is a VM \"%s\" already; `vmferry define --update` changes it", name);
+        return false;
+    }
+    return true;
+}
+
+void agent_service_define(Agent *agent, const char *definition, size_t length, bool update,
+                          bool start, AgentReplyFn reply, gpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *text = g_strndup(definition, length);
+    HvDefinition *parsed = hv_definition_parse(text, &error);
+    if (parsed == NULL) {
+        g_autoptr(GError) invalid =
+            g_error_new_literal(AGENT_ERROR, AGENT_ERROR_INVALID, error->message);
+        reply(NULL, invalid, data);
+        return;
+    }
+    Definition *work = g_new0(Definition, 1);
+    *work = (Definition){.agent = agent,
+                         .definition = parsed,
+                         .previous = agent_status_definition(agent, parsed->name),
+                         .update = update,
+                         .start = start && !update,
+                         .reply = reply,
+                         .data = data};
+    if (may_define(work, &error))
+        agent_worker_run(prepare_storage, storage_prepared, work);
+    else
+        end(work, NULL, error);
+}
+
+// --- undefine and discard: nobody may run the VM ---
+
+static Definition *work_on_stopped(Agent *agent, const char *name, AgentReplyFn reply,
+                                   gpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *owner = agent_status_owner_of(agent, name);
+    HvDefinition *definition = agent_status_definition(agent, name);
+    json_t *vm = agent_status_vm(agent, name);
+    const char *role = json_string_value(json_object_get(vm, "target_role"));
+    if (definition == NULL)
+        error = g_error_new(AGENT_ERROR, AGENT_ERROR_NOT_FOUND, "there is no VM \"%s\"", name);
+    else if (owner != NULL || g_strcmp0(role, "Stopped") != 0)
+        error = g_error_new(AGENT_ERROR, AGENT_ERROR_CONFLICT,
+                            "%s %s%s; `vmferry stop %s` first", name,
+                            owner != NULL ? "runs on " : "is meant to run",
+                            owner != NULL ? owner : "", name);
+    json_decref(vm);
+    if (error != NULL) {
+        if (definition != NULL)
+            hv_definition_unref(definition);
+        reply(NULL, error, data);
+        return NULL;
+    }
+    Definition *work = g_new0(Definition, 1);
+    *work = (Definition){
+        .agent = agent, .definition = definition, .reply = reply, .data = data};
+    return work;
+}
+
+static bool has_memory(const FerryRecord *record)
+{
+    return record->state == FERRY_SEALED || record->state == FERRY_QUARANTINED;
+}
+
+static void read_area(gpointer data)
+{
+    Definition *work = data;
+    g_autoptr(FerryArea) area = ferry_area_open(work->definition->state_area, &work->error);
+    if (area == NULL || !ferry_area_read_record(area, &work->record, &work->error))
+        return;
+    if (strcmp(work->record.uuid, work->definition->uuid) != 0) {
+        g_set_error(&work->error, AGENT_ERROR, AGENT_ERROR_REFUSED,
+                    "%s: the state area belongs to another VM (%s)",
+                    work->definition->state_area, work->record.vm);
+        return;
+    }
+    FerryRecord next = work->record;
+    if (work->discard && has_memory(&work->record) &&
+        ferry_record_advance(&next, FERRY_OFF, true, "", &work->error))
+        ferry_area_write_record(area, &next, work->record.sequence, &work->error);
+}
+
+static void discarded(gpointer data)
+{
+    Definition *work = data;
+    g_autoptr(GError) error = NULL;
+    const char *name = work->definition->name;
+    if (work->error != NULL) {
+        end_refused(work);
+        return;
+    }
+    if (!has_memory(&work->record)) {
+        error = g_error_new(AGENT_ERROR, AGENT_ERROR_CONFLICT,
+                            "%s has no saved memory (its record says %s)", name,
+                            ferry_state_name(work->record.state));
+        end(work, NULL, error);
+        return;
+    }
+    agent_events_add(work->agent->events, "warning", "vm.discarded", name, NULL,
+                     "the saved memory of %s was thrown away; it will start cold", name);
+    agent_status_peek(work->agent);
+    end(work, json_pack("{s:s}", "name", name), NULL);
+}
+
+void agent_service_discard(Agent *agent, const char *name, AgentReplyFn reply, gpointer data)
+{
+    Definition *work = work_on_stopped(agent, name, reply, data);
+    if (work == NULL)
+        return;
+    work->discard = true;
+    agent_worker_run(read_area, discarded, work);
+}
+
+static void release_area(gpointer data)
+{
+    Definition *work = data;
+    g_autoptr(GError) ignored = NULL;
+    if (!ferry_area_release(work->definition->state_area, work->definition->uuid, &ignored))
+        g_warning("VM %s: %s", work->definition->name, ignored->message);
+}
+
+static void area_released(gpointer data)
+{
+    Definition *work = data;
+    agent_events_add(work->agent->events, "info", "vm.undefined", work->definition->name, NULL,
+                     "%s is no longer a VM of this cluster; its disks are as they were",
+                     work->definition->name);
+    end(work, json_pack("{s:s}", "name", work->definition->name), NULL);
+}
+
+static void resource_deleted(const GError *error, gpointer data)
+{
+    Definition *work = data;
+    if (error != NULL)
+        end(work, NULL, error);
+    else
+        agent_worker_run(release_area, area_released, work);
+}
+
+static void undefine_checked(gpointer data)
+{
+    Definition *work = data;
+    const char *name = work->definition->name;
+    if (work->error == NULL && has_memory(&work->record)) {
+        g_autoptr(GError) error =
+            g_error_new(AGENT_ERROR, AGENT_ERROR_CONFLICT,
+                        "%s has saved memory; start it, or `vmferry discard %s` first", name, name);
+        end(work, NULL, error);
+        return;
+    }
+    agent_pacemaker_delete(work->agent->pacemaker, name, resource_deleted, work);
+}
+
+void agent_service_undefine(Agent *agent, const char *name, AgentReplyFn reply, gpointer data)
+{
+    Definition *work = work_on_stopped(agent, name, reply, data);
+    if (work != NULL)
+        agent_worker_run(read_area, undefine_checked, work);
+}

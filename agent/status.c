@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "agent/status.h"
+
+#include "agent/messages.h"
+#include "agent/move_out.h"
+#include "agent/vm.h"
+#include "agent/worker.h"
+#include "migrate/area.h"
+
+#include <string.h>
+
+enum { COALESCE_MS = 20 };
+
+// --- what this node says ---
+
+static json_t *or_null(const char *text)
+{
+    return text != NULL ? json_string(text) : json_null();
+}
+
+static json_t *vm_status(const AgentVm *vm)
+{
+    g_autofree char *digest = hv_definition_digest(vm->definition);
+    const char *peer = vm->out != NULL ? agent_move_out_peer(vm->out) : NULL;
+    const char *state = vm->out != NULL && peer == NULL ? "saving" : agent_vm_state_name(vm->state);
+    return json_pack("{s:s, s:s, s:I, s:I, s:s, s:o, s:o, s:o, s:I, s:s, s:O}", "name", vm->name,
+                     "state", state, "pid",
+                     (json_int_t)(vm->hv != NULL ? hv_vm_pid(vm->hv) : 0), "epoch",
+                     (json_int_t)vm->record.epoch, "record_state",
+                     vm->record.sequence != 0 ? ferry_state_name(vm->record.state) : "unknown",
+                     "moving_to", or_null(peer), "pending", or_null(vm->pending), "error",
+                     or_null(vm->last_error), "error_at_ms", (json_int_t)vm->last_error_ms,
+                     "definition_digest", digest, "last_move",
+                     vm->last_move != NULL ? vm->last_move : json_null());
+}
+
+static json_t *vms_status(Agent *agent)
+{
+    json_t *vms = json_array();
+    GHashTableIter iter;
+    gpointer value;
+    g_hash_table_iter_init(&iter, agent->vms);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        AgentVm *vm = value;
+        if (vm->definition != NULL)
+            json_array_append_new(vms, vm_status(vm));
+    }
+    return vms;
+}
+
+static const char *address_for_others(const AgentConfig *config)
+{
+    for (char **listen = config->listen; *listen != NULL; listen++)
+        if (!g_str_has_prefix(*listen, "127.") && !g_str_has_prefix(*listen, "[::1]"))
+            return *listen;
+    return NULL;
+}
+
+static json_t *node_status(Agent *agent)
+{
+    const HvNode *node = agent->node;
+    uint64_t available = 0;
+    hv_node_memory_available(&available, NULL);
+    return json_pack("{s:s, s:o, s:s, s:s, s:s, s:I, s:I, s:I, s:b}", "name", agent->name,
+                     "address", or_null(address_for_others(agent->config)), "accelerator",
+                     node->accelerator, "accelerator_reason", node->accelerator_reason,
+                     "qemu_version", node->qemu_version, "memory_mib",
+                     (json_int_t)node->memory_mib, "memory_available_mib", (json_int_t)available,
+                     "cpus", (json_int_t)node->cpus, "userfaultfd", node->userfaultfd);
+}
+
+static gboolean tell(gpointer data)
+{
+    Agent *agent = data;
+    agent->status_source = 0;
+    if (!agent_cluster_connected(agent->cluster))
+        return G_SOURCE_REMOVE;
+    agent_messages_send_status(
+        agent, json_pack("{s:o, s:o}", "node", node_status(agent), "vms", vms_status(agent)));
+    return G_SOURCE_REMOVE;
+}
+
+void agent_status_changed(Agent *agent)
+{
+    if (agent->status_source == 0)
+        agent->status_source = g_timeout_add(COALESCE_MS, tell, agent);
+}
+
+void agent_status_received(Agent *agent, const char *from, json_t *status)
+{
+    g_hash_table_replace(agent->peers, g_strdup(from), json_incref(status));
+}
+
+void agent_status_forget(Agent *agent, const char *node)
+{
+    g_hash_table_remove(agent->peers, node);
+}
+
+// --- the view of all ---
+
+static json_t *find_named(json_t *array, const char *name)
+{
+    size_t index;
+    json_t *item;
+    json_array_foreach (array, index, item) {
+        const char *found = json_string_value(json_object_get(item, "name"));
+        if (found != NULL && strcmp(found, name) == 0)
+            return item;
+    }
+    return NULL;
+}
+
+static bool has_qemu(json_t *vm)
+{
+    const char *state = json_string_value(json_object_get(vm, "state"));
+    return state != NULL && strcmp(state, "stopped") != 0 && strcmp(state, "incoming") != 0;
+}
+
+static char *node_with(Agent *agent, const char *name, bool with_us)
+{
+    GHashTableIter iter;
+    gpointer node, status;
+    g_hash_table_iter_init(&iter, agent->peers);
+    while (g_hash_table_iter_next(&iter, &node, &status)) {
+        if (!with_us && strcmp(node, agent->name) == 0)
+            continue;
+        json_t *vm = find_named(json_object_get(status, "vms"), name);
+        if (vm != NULL && has_qemu(vm))
+            return g_strdup(node);
+    }
+    return NULL;
+}
+
+char *agent_status_node_of(Agent *agent, const char *vm)
+{
+    return node_with(agent, vm, false);
+}
+
+char *agent_status_owner_of(Agent *agent, const char *name)
+{
+    AgentVm *vm = agent_vm_find(agent, name);
+    if (vm != NULL && vm->state != AGENT_VM_ABSENT && vm->state != AGENT_VM_INCOMING)
+        return g_strdup(agent->name);
+    return node_with(agent, name, false);
+}
+
+HvDefinition *agent_status_definition(Agent *agent, const char *name)
+{
+    json_t *resources = agent_pacemaker_resources(agent->pacemaker);
+    json_t *resource = find_named(resources, name);
+    const char *text = json_string_value(json_object_get(resource, "definition"));
+    HvDefinition *definition = text != NULL ? hv_definition_parse(text, NULL) : NULL;
+    json_decref(resources);
+    return definition;
+}
+
+// --- saved memory of VMs that nobody runs ---
+
+typedef struct {
+    Agent *agent;
+    char *name;
+    char *path;
+    const char *state;
+} Peek;
+
+static void peek_run(gpointer data)
+{
+    Peek *peek = data;
+    FerryRecord record;
+    g_autoptr(FerryArea) area = ferry_area_open(peek->path, NULL);
+    if (area != NULL && ferry_area_read_record(area, &record, NULL))
+        peek->state = ferry_state_name(record.state);
+}
+
+static void peek_done(gpointer data)
+{
+    Peek *peek = data;
+    g_hash_table_replace(peek->agent->saved, g_strdup(peek->name),
+                         g_strdup(peek->state != NULL ? peek->state : "unknown"));
+    g_free(peek->name);
+    g_free(peek->path);
+    g_free(peek);
+}
+
+void agent_status_peek(Agent *agent)
+{
+    json_t *resources = agent_pacemaker_resources(agent->pacemaker);
+    size_t index;
+    json_t *resource;
+    json_array_foreach (resources, index, resource) {
+        const char *name = json_string_value(json_object_get(resource, "name"));
+        g_autofree char *owner = agent_status_owner_of(agent, name);
+        g_autoptr(HvDefinition) definition = agent_status_definition(agent, name);
+        if (owner != NULL || definition == NULL)
+            continue;
+        Peek *peek = g_new0(Peek, 1);
+        *peek = (Peek){.agent = agent,
+                       .name = g_strdup(name),
+                       .path = g_strdup(definition->state_area)};
+        agent_worker_run(peek_run, peek_done, peek);
+    }
+    json_decref(resources);
+}
+
+// --- the API's objects ---
+
+static const char *state_of_stopped(Agent *agent, const char *name, const char *target_role,
+                                    json_t *status)
+{
+    const char *record = g_hash_table_lookup(agent->saved, name);
+    if (record != NULL && strcmp(record, "sealed") == 0)
+        return "saved";
+    if (record != NULL && strcmp(record, "quarantined") == 0)
+        return "failed";
+    bool wanted = target_role == NULL || strcmp(target_role, "Stopped") != 0;
+    if (wanted && json_is_string(json_object_get(status, "error")))
+        return "failed";
+    return "stopped";
+}
+
+static json_t *newest_status(Agent *agent, const char *name, char **owner)
+{
+    *owner = agent_status_owner_of(agent, name);
+    json_t *best = NULL;
+    GHashTableIter iter;
+    gpointer node, status;
+    g_hash_table_iter_init(&iter, agent->peers);
+    while (g_hash_table_iter_next(&iter, &node, &status)) {
+        json_t *vm = find_named(json_object_get(status, "vms"), name);
+        if (vm == NULL)
+            continue;
+        if (*owner != NULL && strcmp(node, *owner) == 0)
+            return vm;
+        json_int_t epoch = json_integer_value(json_object_get(vm, "epoch"));
+        if (best == NULL || epoch > json_integer_value(json_object_get(best, "epoch")))
+            best = vm;
+    }
+    return best;
+}
+
+static json_t *describe(Agent *agent, json_t *resource)
+{
+    const char *name = json_string_value(json_object_get(resource, "name"));
+    const char *text = json_string_value(json_object_get(resource, "definition"));
+    const char *role = json_string_value(json_object_get(resource, "target_role"));
+    g_autoptr(HvDefinition) definition = hv_definition_parse(text != NULL ? text : "", NULL);
+    g_autofree char *owner = NULL;
+    json_t *status = newest_status(agent, name, &owner);
+    const char *record = owner == NULL ? g_hash_table_lookup(agent->saved, name) : NULL;
+    json_t *object = status != NULL ? json_deep_copy(status) : json_object();
+    json_object_set_new(object, "name", json_string(name));
+    json_object_set_new(object, "node", or_null(owner));
+    json_object_set_new(object, "target_role", json_string(role != NULL ? role : "Started"));
+    if (owner == NULL) {
+        json_object_set_new(object, "state",
+                            json_string(state_of_stopped(agent, name, role, status)));
+        json_object_set_new(object, "pid", json_integer(0));
+        json_object_set_new(object, "record_state", json_string(record ? record : "unknown"));
+    }
+    if (definition != NULL) {
+        json_object_set_new(object, "uuid", json_string(definition->uuid));
+        json_object_set_new(object, "memory_mib", json_integer((json_int_t)definition->memory_mib));
+        json_object_set_new(object, "vcpus", json_integer(definition->vcpus));
+        json_object_set_new(object, "definition", json_loads(text, 0, NULL));
+    }
+    return object;
+}
+
+json_t *agent_status_vms(Agent *agent)
+{
+    json_t *resources = agent_pacemaker_resources(agent->pacemaker);
+    json_t *vms = json_array();
+    size_t index;
+    json_t *resource;
+    json_array_foreach (resources, index, resource)
+        json_array_append_new(vms, describe(agent, resource));
+    json_decref(resources);
+    return vms;
+}
+
+json_t *agent_status_vm(Agent *agent, const char *name)
+{
+    json_t *resources = agent_pacemaker_resources(agent->pacemaker);
+    json_t *resource = find_named(resources, name);
+    json_t *vm = resource != NULL ? describe(agent, resource) : NULL;
+    json_decref(resources);
+    return vm;
+}
+
+static json_t *names_on(json_t *status)
+{
+    json_t *names = json_array();
+    size_t index;
+    json_t *vm;
+    json_array_foreach (json_object_get(status, "vms"), index, vm)
+        if (has_qemu(vm))
+            json_array_append(names, json_object_get(vm, "name"));
+    return names;
+}
+
+json_t *agent_status_nodes(Agent *agent)
+{
+    json_t *nodes = agent_pacemaker_nodes(agent->pacemaker);
+    size_t index;
+    json_t *node;
+    json_array_foreach (nodes, index, node) {
+        const char *name = json_string_value(json_object_get(node, "name"));
+        json_t *status = g_hash_table_lookup(agent->peers, name);
+        json_object_set_new(node, "agent", json_boolean(status != NULL));
+        if (status != NULL)
+            json_object_update_missing(node, json_object_get(status, "node"));
+        json_object_set_new(node, "vms", status != NULL ? names_on(status) : json_array());
+    }
+    return nodes;
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "agent/vm.h"
+
+#include "agent/move_in.h"
+#include "agent/move_out.h"
+#include "agent/status.h"
+
+typedef struct {
+    AgentVmDone done;
+    gpointer data;
+} Waiter;
+
+const char *agent_vm_state_name(AgentVmState state)
+{
+    switch (state) {
+    case AGENT_VM_UNKNOWN:
+        return "unknown";
+    case AGENT_VM_ABSENT:
+        return "stopped";
+    case AGENT_VM_STARTING:
+        return "starting";
+    case AGENT_VM_RUNNING:
+        return "running";
+    case AGENT_VM_LEAVING:
+        return "migrating";
+    case AGENT_VM_INCOMING:
+        return "incoming";
+    case AGENT_VM_STRANDED:
+        return "stranded";
+    case AGENT_VM_STOPPING:
+        return "stopping";
+    }
+    return "?";
+}
+
+AgentVm *agent_vm_find(Agent *agent, const char *name)
+{
+    return g_hash_table_lookup(agent->vms, name);
+}
+
+AgentVm *agent_vm_ensure(Agent *agent, const char *name)
+{
+    AgentVm *vm = agent_vm_find(agent, name);
+    if (vm == NULL) {
+        vm = g_new0(AgentVm, 1);
+        vm->agent = agent;
+        vm->name = g_strdup(name);
+        vm->state = AGENT_VM_ABSENT;
+        g_hash_table_insert(agent->vms, vm->name, vm);
+    }
+    return vm;
+}
+
+void agent_vm_free(AgentVm *vm)
+{
+    g_clear_handle_id(&vm->stop_timer, g_source_remove);
+    agent_move_out_free(vm->out);
+    agent_move_in_free(vm->in);
+    hv_vm_free(vm->hv);
+    if (vm->definition != NULL)
+        hv_definition_unref(vm->definition);
+    g_queue_clear_full(&vm->starts, g_free);
+    g_queue_clear_full(&vm->stops, g_free);
+    g_queue_clear_full(&vm->departs, g_free);
+    g_queue_clear_full(&vm->arrivals, g_free);
+    json_decref(vm->last_move);
+    g_clear_error(&vm->start_error);
+    g_free(vm->stop_mode);
+    g_free(vm->pending);
+    g_free(vm->last_error);
+    g_free(vm->name);
+    g_free(vm);
+}
+
+void agent_vm_wait(GQueue *queue, AgentVmDone done, gpointer data)
+{
+    Waiter *waiter = g_new(Waiter, 1);
+    *waiter = (Waiter){.done = done, .data = data};
+    g_queue_push_tail(queue, waiter);
+}
+
+void agent_vm_wake(AgentVm *vm, GQueue *queue, const GError *error)
+{
+    GQueue now = *queue; // a waiter may wait again
+    g_queue_init(queue);
+    Waiter *waiter;
+    while ((waiter = g_queue_pop_head(&now)) != NULL) {
+        waiter->done(vm, error, waiter->data);
+        g_free(waiter);
+    }
+}
+
+void agent_vm_set_state(AgentVm *vm, AgentVmState state)
+{
+    if (vm->state == state)
+        return;
+    g_info("VM %s: %s -> %s", vm->name, agent_vm_state_name(vm->state),
+           agent_vm_state_name(state));
+    vm->state = state;
+    agent_status_changed(vm->agent);
+    if (state == AGENT_VM_ABSENT || state == AGENT_VM_RUNNING || state == AGENT_VM_STRANDED)
+        agent_vm_stop_step(vm);
+}
+
+// --- QEMU's callbacks ---
+
+static void died_by_itself(AgentVm *vm, int status)
+{
+    agent_events_add(vm->agent->events, "error", "vm.died", vm->name, NULL,
+                     "QEMU of %s ended unexpectedly (wait status %d); Pacemaker is told at once",
+                     vm->name, status);
+    agent_vm_detach(vm);
+    agent_vm_set_state(vm, AGENT_VM_ABSENT);
+    agent_pacemaker_fail(vm->agent->pacemaker, vm->name, vm->agent->name, NULL, NULL);
+}
+
+static void qemu_exited(HvVm *hv, int status, gpointer data)
+{
+    (void)hv;
+    AgentVm *vm = data;
+    if (vm->out != NULL)
+        agent_move_out_qemu_exited(vm->out);
+    else if (vm->in != NULL)
+        agent_move_in_qemu_exited(vm->in);
+    else if (vm->state == AGENT_VM_STOPPING)
+        agent_vm_stop_exited(vm);
+    else if (vm->state == AGENT_VM_STARTING)
+        agent_vm_start_exited(vm);
+    else if (vm->state == AGENT_VM_UNKNOWN)
+        agent_vm_leftover_exited(vm);
+    else
+        died_by_itself(vm, status);
+}
+
+static void qemu_run_state(HvVm *hv, HvRunState state, gpointer data)
+{
+    (void)hv;
+    AgentVm *vm = data;
+    if (vm->out != NULL)
+        agent_move_out_run_state(vm->out, state);
+    if (state == HV_RUN_ERROR && vm->state == AGENT_VM_RUNNING)
+        agent_events_add(vm->agent->events, "error", "vm.error", vm->name, NULL,
+                         "QEMU paused %s after an error: I/O error or guest panic", vm->name);
+}
+
+static void qemu_migration(HvVm *hv, HvMigrationStatus status, gpointer data)
+{
+    (void)hv;
+    AgentVm *vm = data;
+    if (vm->out != NULL)
+        agent_move_out_migration(vm->out, status);
+    else if (vm->in != NULL)
+        agent_move_in_migration(vm->in, status);
+}
+
+static void guest_shutdown(HvVm *hv, const char *reason, gpointer data)
+{
+    AgentVm *vm = data;
+    agent_events_add(vm->agent->events, "info", "vm.guest-shutdown", vm->name, NULL,
+                     "%s powered itself off (%s)", vm->name, reason);
+    if (vm->state == AGENT_VM_RUNNING || vm->state == AGENT_VM_STOPPING)
+        hv_vm_quit(hv, NULL, NULL);
+}
+
+static const HvVmEvents qemu_events = {
+    .exited = qemu_exited,
+    .run_state = qemu_run_state,
+    .migration = qemu_migration,
+    .guest_shutdown = guest_shutdown,
+};
+
+void agent_vm_attach(AgentVm *vm, const HvDefinition *definition)
+{
+    agent_vm_detach(vm);
+    HvDefinition *taken = hv_definition_ref(definition);
+    if (vm->definition != NULL)
+        hv_definition_unref(vm->definition);
+    vm->definition = taken;
+    vm->hv = hv_vm_new(taken, vm->agent->node, vm->agent->config->run_dir, &qemu_events, vm);
+}
+
+void agent_vm_detach(AgentVm *vm)
+{
+    g_clear_pointer(&vm->hv, hv_vm_free);
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A VM on this node: its QEMU, its run record, and the one thing that is being done to it.
+#pragma once
+
+#include "agent/agent.h"
+#include "hvcore/vm.h"
+#include "migrate/area.h"
+
+typedef struct AgentVm AgentVm;
+typedef struct AgentMoveOut AgentMoveOut;
+typedef struct AgentMoveIn AgentMoveIn;
+
+typedef enum {
+    AGENT_VM_UNKNOWN,  // not looked yet, or could not find out
+    AGENT_VM_ABSENT,   // proven: no QEMU here
+    AGENT_VM_STARTING, // cold start or restore
+    AGENT_VM_RUNNING,
+    AGENT_VM_LEAVING,  // save or move under way (AgentVm.out)
+    AGENT_VM_INCOMING, // target of a move (AgentVm.in)
+    AGENT_VM_STRANDED, // paused behind a sealed image whose target was lost: Pacemaker decides
+    AGENT_VM_STOPPING, // shutdown or power-off under way
+} AgentVmState;
+const char *agent_vm_state_name(AgentVmState state);
+
+// ERROR is borrowed, NULL on success.
+typedef void (*AgentVmDone)(AgentVm *vm, const GError *error, gpointer data);
+
+struct AgentVm {
+    Agent *agent;
+    char *name;
+    HvDefinition *definition; // what runs, or was asked for last
+    HvVm *hv;                 // NULL where there is no QEMU
+    AgentVmState state;
+    FerryRecord record;       // as last seen; record.sequence 0 = never
+    AgentMoveOut *out;
+    AgentMoveIn *in;
+    GError *start_error; // why a start was given up; told when its QEMU is gone
+    GQueue starts;   // waiters for RUNNING
+    GQueue stops;    // waiters for ABSENT
+    GQueue departs;  // waiters for the end of a move out
+    GQueue arrivals; // waiters for the end of a move in
+    char *stop_mode; // asked for by an admin for the next stop; NULL = the definition's on_stop
+    unsigned stop_timeout_ms; // what Pacemaker gave the stop under way
+    guint stop_timer;
+    bool save_tried; // in the stop under way
+    bool killing;    // the stop's last resort was taken
+    char *pending;   // definition keys that wait for the next start, or NULL
+    char *last_error; // of the last start, NULL where it went well
+    gint64 last_error_ms; // wall clock
+    json_t *last_move;
+};
+
+AgentVm *agent_vm_find(Agent *agent, const char *name);    // NULL where unknown here
+AgentVm *agent_vm_ensure(Agent *agent, const char *name);
+void agent_vm_free(AgentVm *vm);
+
+void agent_vm_set_state(AgentVm *vm, AgentVmState state);
+// The QEMU object with callbacks into this VM; replaces an earlier one.
+void agent_vm_attach(AgentVm *vm, const HvDefinition *definition);
+void agent_vm_detach(AgentVm *vm);
+
+void agent_vm_wait(GQueue *queue, AgentVmDone done, gpointer data);
+void agent_vm_wake(AgentVm *vm, GQueue *queue, const GError *error);
+
+// Starts from saved memory where the record has a sealed image, cold otherwise.
+void agent_vm_start(AgentVm *vm, HvDefinition *definition, AgentVmDone done, gpointer data);
+void agent_vm_start_restored(AgentVm *vm, const GError *error); // the restore's end
+void agent_vm_start_exited(AgentVm *vm);                        // QEMU ended in AGENT_VM_STARTING
+
+// Stops as vm->stop_mode or on_stop say, within TIMEOUT_MS whatever the guest does.
+void agent_vm_stop(AgentVm *vm, unsigned timeout_ms, AgentVmDone done, gpointer data);
+// Looks whether a stop that was asked for can go on; called at each change of state.
+void agent_vm_stop_step(AgentVm *vm);
+void agent_vm_stop_exited(AgentVm *vm); // QEMU ended in AGENT_VM_STOPPING
+
+// Finds all QEMU processes of this node again and ends those that have no right to run.
+void agent_vm_adopt_all(Agent *agent, void (*done)(Agent *agent));
+void agent_vm_leftover_exited(AgentVm *vm); // QEMU ended in AGENT_VM_UNKNOWN
+// Asks the targets of VMs that were found paused behind a sealed image. Needs the cluster.
+void agent_vm_settle_adopted(Agent *agent);
+
+// The record, off the main loop. RECORD and ERROR are borrowed.
+typedef void (*AgentRecordFn)(AgentVm *vm, const FerryRecord *record, const GError *error,
+                              gpointer data);
+void agent_record_read(AgentVm *vm, AgentRecordFn done, gpointer data);
+void agent_record_write(AgentVm *vm, const FerryRecord *record, uint64_t expected,
+                        AgentRecordFn done, gpointer data);
+// Checks the node and makes the state area ready, then reads its record.
+void agent_record_prepare(AgentVm *vm, AgentRecordFn done, gpointer data);
+// Checks the node without writing.
+void agent_record_check(AgentVm *vm, AgentRecordFn done, gpointer data);

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// After a start of the agent: every QEMU of this node is found again, and the run record decides
+// whether it has a right to run.
+#include "agent/vm.h"
+
+#include "agent/last_move.h"
+#include "agent/move_out.h"
+
+#include <string.h>
+
+enum { RETRY_MS = 1000 };
+
+typedef struct {
+    Agent *agent;
+    guint left;
+    void (*done)(Agent *agent);
+} Adoption;
+
+static void look(AgentVm *vm, Adoption *adoption);
+
+static void one_done(Adoption *adoption)
+{
+    if (adoption == NULL || --adoption->left > 0)
+        return;
+    adoption->done(adoption->agent);
+    g_free(adoption);
+}
+
+static void adopted(AgentVm *vm)
+{
+    agent_events_add(vm->agent->events, "info", "vm.adopted", vm->name, NULL,
+                     "%s was found running on %s (pid %d)", vm->name, vm->agent->name,
+                     (int)hv_vm_pid(vm->hv));
+    agent_vm_set_state(vm, AGENT_VM_RUNNING);
+}
+
+static void leftover(AgentVm *vm, const char *why)
+{
+    agent_events_add(vm->agent->events, "warning", "vm.leftover", vm->name, NULL,
+                     "a QEMU of %s on %s is ended: %s", vm->name, vm->agent->name, why);
+    hv_vm_kill(vm->hv, NULL);
+}
+
+void agent_vm_leftover_exited(AgentVm *vm)
+{
+    agent_vm_detach(vm);
+    agent_vm_set_state(vm, AGENT_VM_ABSENT);
+}
+
+// --- taking a guest back that was left in the middle ---
+
+static void continued(HvVm *hv, const GError *error, gpointer data)
+{
+    (void)hv;
+    AgentVm *vm = data;
+    if (error != NULL)
+        leftover(vm, error->message);
+    else
+        adopted(vm);
+}
+
+static void taken_back(AgentVm *vm, const FerryRecord *record, const GError *error, gpointer data)
+{
+    (void)record;
+    (void)data;
+    if (error != NULL)
+        leftover(vm, error->message);
+    else
+        hv_vm_cont(vm->hv, continued, vm);
+}
+
+static void set_running(AgentVm *vm)
+{
+    FerryRecord next = vm->record;
+    if (ferry_record_advance(&next, FERRY_RUNNING, false, vm->agent->name, NULL))
+        agent_record_write(vm, &next, vm->record.sequence, taken_back, NULL);
+    else
+        hv_vm_cont(vm->hv, continued, vm);
+}
+
+static void save_cancelled(HvVm *hv, const GError *error, gpointer data)
+{
+    (void)hv;
+    (void)error; // there may be nothing left to cancel
+    set_running(data);
+}
+
+// --- the decision ---
+
+static void decide(AgentVm *vm, const FerryRecord *record)
+{
+    bool ours = strcmp(record->owner, vm->agent->name) == 0;
+    bool this_epoch = hv_vm_epoch(vm->hv) == record->epoch;
+    HvRunState run_state = hv_vm_run_state(vm->hv);
+    if (!ours || !this_epoch) {
+        leftover(vm, "its run record gives the VM to another node or a newer start");
+        return;
+    }
+    switch (record->state) {
+    case FERRY_RUNNING:
+    case FERRY_CONSUMED:
+        if (run_state == HV_RUN_INMIGRATE)
+            leftover(vm, "its memory was never loaded completely");
+        else
+            set_running(vm);
+        break;
+    case FERRY_SAVING:
+        hv_vm_save_cancel(vm->hv, save_cancelled, vm);
+        break;
+    case FERRY_SEALED:
+        agent_vm_set_state(vm, AGENT_VM_STRANDED);
+        break;
+    default:
+        leftover(vm, "its run record says that the VM is off");
+        break;
+    }
+}
+
+static gboolean look_again(gpointer data)
+{
+    look(data, NULL);
+    return G_SOURCE_REMOVE;
+}
+
+static void record_known(AgentVm *vm, const FerryRecord *record, const GError *error,
+                         gpointer data)
+{
+    if (vm->hv == NULL || vm->state != AGENT_VM_UNKNOWN) { // it ended meanwhile
+        one_done(data);
+        return;
+    }
+    if (error != NULL) {
+        g_warning("VM %s: %s; trying again", vm->name, error->message);
+        g_timeout_add(RETRY_MS, look_again, vm);
+    } else {
+        decide(vm, record);
+    }
+    one_done(data);
+}
+
+typedef struct {
+    AgentVm *vm;
+    Adoption *adoption;
+} Look;
+
+static void found(HvVm *hv, const GError *error, gpointer data)
+{
+    (void)hv;
+    g_autofree Look *one = data;
+    AgentVm *vm = one->vm;
+    if (error == NULL) {
+        agent_record_read(vm, record_known, one->adoption);
+        return;
+    }
+    if (g_error_matches(error, HV_ERROR, HV_ERROR_NOT_RUNNING)) {
+        agent_vm_leftover_exited(vm);
+    } else {
+        g_warning("VM %s: %s; trying again", vm->name, error->message);
+        g_timeout_add(RETRY_MS, look_again, vm);
+    }
+    one_done(one->adoption);
+}
+
+static void look(AgentVm *vm, Adoption *adoption)
+{
+    if (vm->state != AGENT_VM_UNKNOWN)
+        return;
+    Look *one = g_new(Look, 1);
+    *one = (Look){.vm = vm, .adoption = adoption};
+    agent_vm_attach(vm, vm->definition);
+    hv_vm_adopt(vm->hv, found, one);
+}
+
+void agent_vm_adopt_all(Agent *agent, void (*done)(Agent *agent))
+{
+    g_autoptr(GError) error = NULL;
+    g_auto(GStrv) names = hv_vm_list(agent->config->run_dir, &error);
+    if (names == NULL)
+        g_warning("%s: %s", agent->config->run_dir, error->message);
+    Adoption *adoption = g_new(Adoption, 1);
+    *adoption = (Adoption){.agent = agent, .left = 1, .done = done};
+    for (char **name = names; name != NULL && *name != NULL; name++) {
+        g_autoptr(GError) unreadable = NULL;
+        uint64_t epoch = 0;
+        HvDefinition *definition =
+            hv_vm_recorded(agent->config->run_dir, *name, &epoch, &unreadable);
+        if (definition == NULL) {
+            g_warning("VM %s: %s", *name, unreadable->message);
+            continue;
+        }
+        AgentVm *vm = agent_vm_ensure(agent, *name);
+        vm->definition = definition;
+        vm->state = AGENT_VM_UNKNOWN;
+        agent_last_move_load(vm);
+        adoption->left++;
+        look(vm, adoption);
+    }
+    one_done(adoption);
+}
+
+void agent_vm_settle_adopted(Agent *agent)
+{
+    GHashTableIter iter;
+    gpointer value;
+    g_hash_table_iter_init(&iter, agent->vms);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        AgentVm *vm = value;
+        if (vm->state == AGENT_VM_STRANDED && vm->record.peer[0] != '\0' && vm->out == NULL &&
+            agent_cluster_has(agent->cluster, vm->record.peer))
+            agent_move_out_recover(vm);
+    }
+}
