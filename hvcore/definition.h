@@ -13,10 +13,10 @@ typedef enum { HV_DISK_FILE, HV_DISK_BLOCK, HV_DISK_ISCSI } HvDiskType;
 typedef enum { HV_SERIAL_NONE, HV_SERIAL_CONSOLE } HvSerial;
 
 typedef struct {
-    char *id;        // "disk0" where the definition names none
+    char *id; // "disk0" where the definition names none
     HvDiskType type;
-    char *path;      // absolute path, or the iscsi:// URL
-    char *format;    // "raw" or "qcow2"
+    char *path;   // absolute path, or the iscsi:// URL
+    char *format; // "raw" or "qcow2"
     bool read_only;
 } HvDisk;
 
@@ -34,12 +34,12 @@ typedef struct {
 } HvResources;
 
 typedef struct HvDefinition {
-    char *name;    // [A-Za-z0-9][A-Za-z0-9_.-]{0,62}: also a Pacemaker resource id and a file name
-    char *uuid;    // lower case, 36 characters
+    char *name; // [A-Za-z0-9][A-Za-z0-9_.-]{0,62}: also a Pacemaker resource id and a file name
+    char *uuid; // lower case, 36 characters
     uint64_t memory_mib;
     uint32_t vcpus;
-    char *cpu;     // QEMU cpu model
-    char *machine; // versioned: "pc-q35-7.2"; an alias such as "q35" is refused
+    char *cpu;      // QEMU cpu model
+    char *machine;  // versioned: "pc-q35-7.2"; an alias such as "q35" is refused
     char *firmware; // "bios", or the absolute path of a firmware image
     HvDisk *disks;
     size_t n_disks;
@@ -48,7 +48,7 @@ typedef struct HvDefinition {
     HvSerial serial;
     char *kernel, *initrd, *cmdline; // direct boot; NULL where not used
     HvOnStop on_stop;
-    char *state_area;        // absolute path of a file in a shared directory, or of a block device
+    char *state_area;         // absolute path of a file in a shared directory, or of a block device
     uint32_t max_blackout_ms; // default 100
     HvResources resources;
 } HvDefinition;
@@ -70,6 +70,6 @@ char *hv_definition_digest(const HvDefinition *definition);
 // kernel, firmware, the memory free. Reads only. HV_ERROR_RESOURCE names the thing and the remedy.
 bool hv_definition_check_node(const HvDefinition *definition, GError **error);
 
-// The keys (top level, "; "-separated) in which NEXT differs from RUNNING and that cannot be applied
-// to a running guest; NULL where there are none. The caller frees it.
+// The keys (top level, "; "-separated) in which NEXT differs from RUNNING and that cannot be
+// applied to a running guest; NULL where there are none. The caller frees it.
 char *hv_definition_pending(const HvDefinition *running, const HvDefinition *next);

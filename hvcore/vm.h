@@ -16,15 +16,15 @@ typedef struct HvVm HvVm;
 
 // Mirrors QEMU's run states as far as vmferry tells them apart.
 typedef enum {
-    HV_RUN_UNKNOWN,     // not asked yet, or the monitor does not answer
-    HV_RUN_PRELAUNCH,   // -S, never run
-    HV_RUN_INMIGRATE,   // waits for or loads an incoming image
+    HV_RUN_UNKNOWN,   // not asked yet, or the monitor does not answer
+    HV_RUN_PRELAUNCH, // -S, never run
+    HV_RUN_INMIGRATE, // waits for or loads an incoming image
     HV_RUN_RUNNING,
-    HV_RUN_PAUSED,      // stopped by `stop`, or loaded with -S
-    HV_RUN_POSTMIGRATE, // stopped after an outgoing migration; hv_vm_cont is the way back
+    HV_RUN_PAUSED,         // stopped by `stop`, or loaded with -S
+    HV_RUN_POSTMIGRATE,    // stopped after an outgoing migration; hv_vm_cont is the way back
     HV_RUN_FINISH_MIGRATE, // stopped for the last pass of an outgoing migration
-    HV_RUN_SHUTDOWN,    // the guest powered off, QEMU is still there
-    HV_RUN_ERROR,       // internal-error, io-error, guest-panicked, watchdog
+    HV_RUN_SHUTDOWN,       // the guest powered off, QEMU is still there
+    HV_RUN_ERROR,          // internal-error, io-error, guest-panicked, watchdog
 } HvRunState;
 const char *hv_run_state_name(HvRunState state);
 
@@ -82,6 +82,9 @@ void hv_vm_launch(HvVm *vm, HvLaunchMode mode, uint64_t epoch, HvDoneFn done, gp
 void hv_vm_adopt(HvVm *vm, HvDoneFn done, gpointer data);
 // The names of VMs in RUN_DIR that have a process.json, running or not; free with g_strfreev.
 char **hv_vm_list(const char *run_dir, GError **error);
+// Removes RUN_DIR/NAME, for a VM that is deleted. HV_ERROR_UNKNOWN where its QEMU is not proven
+// gone.
+bool hv_vm_forget(const char *run_dir, const char *name, GError **error);
 // The definition and the epoch that process.json of NAME records.
 HvDefinition *hv_vm_recorded(const char *run_dir, const char *name, uint64_t *epoch,
                              GError **error);
@@ -92,7 +95,10 @@ pid_t hv_vm_pid(const HvVm *vm);          // 0 where there is none
 HvRunState hv_vm_run_state(const HvVm *vm);
 uint64_t hv_vm_epoch(const HvVm *vm);
 bool hv_vm_set_epoch(HvVm *vm, uint64_t epoch, GError **error); // rewrites process.json
-const char *hv_vm_console_path(const HvVm *vm);                // unix socket, NULL without serial
+// Why the definition's resource limits are not applied to this QEMU; NULL where they are, or where
+// there are none. Set by hv_vm_launch.
+const char *hv_vm_resources_note(const HvVm *vm);
+const char *hv_vm_console_path(const HvVm *vm); // unix socket, NULL without serial
 
 void hv_vm_query_status(HvVm *vm, unsigned deadline_ms, HvDoneFn done, gpointer data);
 void hv_vm_cont(HvVm *vm, HvDoneFn done, gpointer data);

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "hvcore/command_line.h"
+
+#include "hvcore/definition_private.h"
+#include "hvcore/iscsi_url.h"
+#include <inttypes.h>
+#include <string.h>
+
+// Slots on the root bus. Fixed: a saved VM's devices must come back at the same addresses. 0, 1 and
+// 31 are the chipset's.
+enum { SLOT_RNG = 2, SLOT_NICS = 3, SLOT_DISKS = SLOT_NICS + HV_MAX_NICS };
+G_STATIC_ASSERT((int)SLOT_DISKS + HV_MAX_DISKS <= 31);
+
+static void add(GPtrArray *argv, const char *option, const char *value)
+{
+    g_ptr_array_add(argv, g_strdup(option));
+    if (value)
+        g_ptr_array_add(argv, g_strdup(value));
+}
+
+G_GNUC_PRINTF(3, 4)
+static void add_format(GPtrArray *argv, const char *option, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    g_autofree char *value = g_strdup_vprintf(format, arguments);
+    va_end(arguments);
+    add(argv, option, value);
+}
+
+// Takes OBJECT.
+static void add_json(GPtrArray *argv, const char *option, json_t *object)
+{
+    char *text = json_dumps(object, JSON_COMPACT);
+    add(argv, option, text);
+    free(text);
+    json_decref(object);
+}
+
+// In QEMU's key=value options a comma is written twice.
+static char *double_commas(const char *text)
+{
+    g_auto(GStrv) parts = g_strsplit(text, ",", -1);
+    return g_strjoinv(",,", parts);
+}
+
+static const char *root_bus(const HvDefinition *definition)
+{
+    return strstr(definition->machine, "i440fx") ? "pci.0" : "pcie.0";
+}
+
+static void set_address(json_t *device, const HvDefinition *definition, size_t slot)
+{
+    g_autofree char *address = g_strdup_printf("0x%zx", slot);
+    json_object_set_new(device, "bus", json_string(root_bus(definition)));
+    json_object_set_new(device, "addr", json_string(address));
+}
+
+static void add_machine(GPtrArray *argv, const HvCommandLineInput *input)
+{
+    const HvDefinition *definition = input->definition;
+    add_format(argv, "-name", "guest=%s,process=%s,debug-threads=on", definition->name,
+               definition->name);
+    add(argv, "-uuid", definition->uuid);
+    add_format(argv, "-machine", "type=%s,accel=%s,dump-guest-core=off", definition->machine,
+               input->node->accelerator);
+    add(argv, "-cpu", definition->cpu);
+    add_format(argv, "-smp", "cpus=%" PRIu32, definition->vcpus);
+    add_format(argv, "-m", "size=%" PRIu64 "M", definition->memory_mib);
+    add(argv, "-nodefaults", NULL);
+    add(argv, "-no-user-config", NULL);
+    add(argv, "-display", "none");
+    add(argv, "-rtc", "base=utc");
+    add(argv, "-msg", "timestamp=on");
+    add(argv, "-S", NULL);
+    // The guest's power-off is seen and recorded before QEMU goes.
+    add(argv, "-no-shutdown", NULL);
+    add(argv, "-action", "reboot=reset");
+    if (input->mode == HV_LAUNCH_INCOMING)
+        add(argv, "-incoming", "defer");
+}
+
+static void add_monitor(GPtrArray *argv, const char *id, int fd)
+{
+    add_format(argv, "-chardev", "socket,id=%s,fd=%d,server=on,wait=off", id, fd);
+    add_format(argv, "-mon", "chardev=%s,mode=control", id);
+}
+
+static void add_boot(GPtrArray *argv, const HvDefinition *definition)
+{
+    add(argv, "-boot", "strict=on");
+    if (!g_str_equal(definition->firmware, "bios"))
+        add(argv, "-bios", definition->firmware);
+    if (definition->kernel)
+        add(argv, "-kernel", definition->kernel);
+    if (definition->initrd)
+        add(argv, "-initrd", definition->initrd);
+    if (definition->cmdline)
+        add(argv, "-append", definition->cmdline);
+}
+
+static json_t *cache_direct(void)
+{
+    return json_pack("{s:b, s:b}", "direct", 1, "no-flush", 0);
+}
+
+static json_t *iscsi_node(const HvDisk *disk)
+{
+    g_auto(HvIscsiUrl) url = {0};
+    const char *reason;
+    if (!hv_iscsi_url_parse(disk->path, &url, &reason))
+        return json_object(); // the definition was checked: cannot be
+    return json_pack("{s:s, s:s, s:s, s:s, s:i}", "driver", "iscsi", "transport", "tcp", "portal",
+                     url.portal, "target", url.target, "lun", (int)url.lun);
+}
+
+static json_t *local_node(const HvDisk *disk)
+{
+    return json_pack("{s:s, s:s, s:s, s:s}", "driver",
+                     disk->type == HV_DISK_BLOCK ? "host_device" : "file", "filename", disk->path,
+                     "aio", "native", "locking", disk->type == HV_DISK_BLOCK ? "auto" : "on");
+}
+
+static void finish_node(json_t *node, const char *name, const HvDisk *disk)
+{
+    json_object_set_new(node, "node-name", json_string(name));
+    json_object_set_new(node, "read-only", json_boolean(disk->read_only));
+    json_object_set_new(node, "discard", json_string("unmap"));
+    json_object_set_new(node, "cache", cache_direct());
+}
+
+static void add_disk(GPtrArray *argv, const HvDefinition *definition, size_t index)
+{
+    const HvDisk *disk = &definition->disks[index];
+    g_autofree char *storage = g_strdup_printf("storage%zu", index);
+    g_autofree char *image = g_strdup_printf("image%zu", index);
+    g_autofree char *id = g_strconcat("disk-", disk->id, NULL);
+    json_t *node = disk->type == HV_DISK_ISCSI ? iscsi_node(disk) : local_node(disk);
+    finish_node(node, storage, disk);
+    json_object_set_new(node, "auto-read-only", json_false());
+    add_json(argv, "-blockdev", node);
+    node = json_pack("{s:s, s:s}", "driver", disk->format, "file", storage);
+    finish_node(node, image, disk);
+    add_json(argv, "-blockdev", node);
+    json_t *device = json_pack("{s:s, s:s, s:s, s:s, s:i}", "driver", "virtio-blk-pci", "id", id,
+                               "drive", image, "serial", disk->id, "bootindex", (int)index + 1);
+    set_address(device, definition, SLOT_DISKS + index);
+    add_json(argv, "-device", device);
+}
+
+// Without its boot ROM: the ROM's size differs between distributions, and then memory saved on one
+// node cannot be loaded on another.
+static void add_nic(GPtrArray *argv, const HvCommandLineInput *input, size_t index)
+{
+    const HvNic *nic = &input->definition->nics[index];
+    g_autofree char *netdev = g_strdup_printf("tap%zu", index);
+    g_autofree char *id = g_strconcat("nic-", nic->id, NULL);
+    add_format(argv, "-netdev", "tap,id=%s,fd=%d", netdev, input->tap_fds[index]);
+    json_t *device = json_pack("{s:s, s:s, s:s, s:s, s:s}", "driver", nic->model, "id", id,
+                               "netdev", netdev, "mac", nic->mac, "romfile", "");
+    set_address(device, input->definition, SLOT_NICS + index);
+    add_json(argv, "-device", device);
+}
+
+static void add_rng(GPtrArray *argv, const HvDefinition *definition)
+{
+    add_json(argv, "-object",
+             json_pack("{s:s, s:s, s:s}", "qom-type", "rng-random", "id", "random", "filename",
+                       "/dev/urandom"));
+    json_t *device =
+        json_pack("{s:s, s:s, s:s}", "driver", "virtio-rng-pci", "id", "rng", "rng", "random");
+    set_address(device, definition, SLOT_RNG);
+    add_json(argv, "-device", device);
+}
+
+static void add_serial(GPtrArray *argv, const HvCommandLineInput *input)
+{
+    if (input->definition->serial == HV_SERIAL_NONE)
+        return;
+    g_autofree char *directory = double_commas(input->vm_dir);
+    add_format(argv, "-chardev",
+               "socket,id=console,path=%s/console.sock,server=on,wait=off,"
+               "logfile=%s/console.log,logappend=on",
+               directory, directory);
+    add(argv, "-serial", "chardev:console");
+}
+
+GPtrArray *hv_command_line(const HvCommandLineInput *input)
+{
+    GPtrArray *argv = g_ptr_array_new_with_free_func(g_free);
+    g_ptr_array_add(argv, g_strdup(input->node->qemu_path));
+    add_machine(argv, input);
+    add_monitor(argv, "qmp", input->qmp_fd);
+    add_monitor(argv, "qmp-aux", input->qmp_aux_fd);
+    add_boot(argv, input->definition);
+    add_rng(argv, input->definition);
+    for (size_t i = 0; i < input->definition->n_nics; i++)
+        add_nic(argv, input, i);
+    for (size_t i = 0; i < input->definition->n_disks; i++)
+        add_disk(argv, input->definition, i);
+    add_serial(argv, input);
+    g_ptr_array_add(argv, NULL);
+    return argv;
+}

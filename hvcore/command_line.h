@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// QEMU's command line for a VM: a pure function. The same definition gives the same devices at the
+// same PCI addresses on every node and in every QEMU release, which saved memory depends on.
+// Internal to hvcore.
+#pragma once
+
+#include "hvcore/vm.h"
+
+typedef struct {
+    const HvDefinition *definition;
+    const HvNode *node;
+    HvLaunchMode mode;
+    const char *vm_dir;     // RUN_DIR/NAME, for the console's socket and log
+    int qmp_fd, qmp_aux_fd; // listening unix sockets
+    const int *tap_fds;     // one for each NIC
+} HvCommandLineInput;
+
+// NULL-terminated, owns its strings.
+GPtrArray *hv_command_line(const HvCommandLineInput *input);

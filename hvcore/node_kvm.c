@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A /dev/kvm that opens says little: under some hypervisors it is there and no guest gets far. So a
+// boot sector is run, which ends QEMU with an exit status that only a running guest can cause.
+#include "hvcore/node_kvm.h"
+
+#include "hvcore/fs.h"
+#include "hvcore/run.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { PROBE_MS = 3000, GUEST_VALUE = 0x2a, SECTOR = 512 };
+
+// mov dx, 0xf4; mov al, GUEST_VALUE; out dx, al; hlt; jmp $-1
+static const unsigned char boot_code[] = {0xba, 0xf4, 0x00, 0xb0, GUEST_VALUE,
+                                          0xee, 0xf4, 0xeb, 0xfd};
+
+static int boot_sector(void)
+{
+    unsigned char sector[SECTOR] = {0};
+    memcpy(sector, boot_code, sizeof boot_code);
+    sector[SECTOR - 2] = 0x55;
+    sector[SECTOR - 1] = 0xaa;
+    HV_AUTO_FD fd = memfd_create("vmferry-probe", MFD_CLOEXEC);
+    if (fd < 0 || write(fd, sector, sizeof sector) != (ssize_t)sizeof sector)
+        return -1;
+    return hv_steal_fd(&fd);
+}
+
+static bool device_opens(char **reason)
+{
+    HV_AUTO_FD fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        *reason = g_strdup_printf("/dev/kvm: %s", g_strerror(errno));
+    return fd >= 0;
+}
+
+bool hv_node_try_guest(const char *qemu_path, const char *accelerator, char **reason)
+{
+    HV_AUTO_FD sector = boot_sector();
+    g_autofree char *drive =
+        g_strdup_printf("file=/proc/self/fd/%d,format=raw,if=ide,file.locking=off", sector);
+    const char *const words[] = {qemu_path,   "-nodefaults", "-no-user-config",
+                                 "-machine",  "pc",          "-accel",
+                                 accelerator, "-m",          "16M",
+                                 "-display",  "none",        "-drive",
+                                 drive,       "-device",     "isa-debug-exit,iobase=0xf4,iosize=4",
+                                 NULL};
+    g_auto(HvRunResult) result = {0};
+    g_autoptr(GError) error = NULL;
+    if (!hv_run((char *const *)words, &sector, 1, PROBE_MS, &result, &error)) {
+        *reason = g_strdup_printf("%s did not run a test guest: %s", accelerator, error->message);
+        return false;
+    }
+    // isa-debug-exit: status = value << 1 | 1
+    bool ran = WIFEXITED(result.status) && WEXITSTATUS(result.status) == (GUEST_VALUE << 1 | 1);
+    *reason =
+        ran ? g_strdup_printf("%s ran a test guest", accelerator)
+            : g_strdup_printf("%s did not run a test guest: QEMU: %s", accelerator, result.output);
+    return ran;
+}
+
+bool hv_node_try_kvm(const char *qemu_path, char **reason)
+{
+    return device_opens(reason) && hv_node_try_guest(qemu_path, "kvm", reason);
+}

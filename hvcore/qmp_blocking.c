@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "hvcore/qmp_blocking.h"
+
+#include "hvcore/definition_private.h"
+#include "hvcore/fs.h"
+#include "hvcore/run.h"
+#include "hvcore/unix_socket.h"
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum { INPUT_MAX = 1024 * 1024 };
+
+static bool wait_for(QmpBlocking *qmp, short events, GError **error)
+{
+    if (hv_wait_fd(qmp->fd, events, qmp->end_us))
+        return true;
+    g_set_error(error, HV_ERROR, HV_ERROR_TIMEOUT, "QEMU's monitor did not answer in time");
+    return false;
+}
+
+static bool closed(GError **error, const char *why)
+{
+    g_set_error(error, HV_ERROR, HV_ERROR_CLOSED, "QEMU's monitor: %s", why);
+    return false;
+}
+
+static bool send_text(QmpBlocking *qmp, const char *text, GError **error)
+{
+    for (size_t left = strlen(text); left;) {
+        if (!wait_for(qmp, POLLOUT, error))
+            return false;
+        ssize_t n = send(qmp->fd, text, left, MSG_NOSIGNAL);
+        if (n < 0 && errno != EINTR && errno != EAGAIN)
+            return closed(error, g_strerror(errno));
+        text += MAX(n, 0);
+        left -= (size_t)MAX(n, 0);
+    }
+    return true;
+}
+
+static bool receive(QmpBlocking *qmp, GError **error)
+{
+    char chunk[4096];
+    if (!wait_for(qmp, POLLIN, error))
+        return false;
+    ssize_t n = recv(qmp->fd, chunk, sizeof chunk, 0);
+    if (n == 0)
+        return closed(error, "closed");
+    if (n < 0 && errno != EINTR && errno != EAGAIN)
+        return closed(error, g_strerror(errno));
+    g_string_append_len(qmp->input, chunk, MAX(n, 0));
+    return qmp->input->len <= INPUT_MAX || closed(error, "line too long");
+}
+
+static json_t *read_message(QmpBlocking *qmp, GError **error)
+{
+    const char *newline;
+    while (!(newline = memchr(qmp->input->str, '\n', qmp->input->len)))
+        if (!receive(qmp, error))
+            return NULL;
+    gssize length = newline - qmp->input->str;
+    json_t *message = json_loadb(qmp->input->str, (size_t)length, 0, NULL);
+    g_string_erase(qmp->input, 0, length + 1);
+    if (!message)
+        closed(error, "not JSON");
+    return message;
+}
+
+json_t *qmp_blocking_execute(QmpBlocking *qmp, const char *command, GError **error)
+{
+    g_autofree char *line = g_strdup_printf("{\"execute\":\"%s\"}\n", command);
+    if (!send_text(qmp, line, error))
+        return NULL;
+    for (;;) {
+        g_autoptr(json_t) message = read_message(qmp, error);
+        json_t *result = json_object_get(message, "return");
+        json_t *problem = json_object_get(message, "error");
+        if (!message)
+            return NULL;
+        if (result)
+            return json_incref(result);
+        if (!problem)
+            continue; // an event
+        const char *text = json_string_value(json_object_get(problem, "desc"));
+        g_set_error(error, HV_ERROR, HV_ERROR_QMP, "%s: QEMU: %s", command,
+                    text ? text : "unspecified error");
+        return NULL;
+    }
+}
+
+static bool handshake(QmpBlocking *qmp, GError **error)
+{
+    g_autoptr(json_t) greeting = read_message(qmp, error);
+    if (!greeting)
+        return false;
+    if (!json_object_get(greeting, "QMP"))
+        return closed(error, "did not greet as QMP does");
+    g_autoptr(json_t) result = qmp_blocking_execute(qmp, "qmp_capabilities", error);
+    return result;
+}
+
+bool qmp_blocking_open(QmpBlocking *qmp, const char *path, gint64 end_us, GError **error)
+{
+    g_auto(QmpBlocking) fresh = {hv_unix_connect(path, error), NULL, end_us};
+    if (fresh.fd < 0)
+        return false;
+    fresh.input = g_string_new(NULL);
+    if (!handshake(&fresh, error))
+        return false;
+    *qmp = fresh;
+    fresh = (QmpBlocking){-1, NULL, 0};
+    return true;
+}
+
+void qmp_blocking_clear(QmpBlocking *qmp)
+{
+    hv_close_fd(&qmp->fd);
+    if (qmp->input)
+        g_string_free(qmp->input, TRUE);
+    qmp->input = NULL;
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Saving and loading a VM's memory.
+#include "hvcore/vm_private.h"
+
+#include <string.h>
+
+static json_t *capability(const char *name, bool state)
+{
+    return json_pack("{s:s, s:b}", "capability", name, "state", (int)state);
+}
+
+json_t *hv_capabilities(bool with_postcopy, bool postcopy)
+{
+    json_t *list = json_array();
+    json_array_append_new(list, capability("events", true));
+    if (with_postcopy)
+        json_array_append_new(list, capability("postcopy-ram", postcopy));
+    return json_pack("{s:o}", "capabilities", list);
+}
+
+static json_t *uri(const char *path)
+{
+    g_autofree char *text = g_strconcat("unix:", path, NULL);
+    return json_pack("{s:s}", "uri", text);
+}
+
+void hv_vm_save(HvVm *vm, const char *path, unsigned downtime_ms, HvDoneFn done, gpointer data)
+{
+    HvSteps *steps = hv_steps_new(HV_COMMAND_MS);
+    // A VM that was restored lazily still has postcopy-ram on, which would change the stream.
+    hv_steps_add(steps, "migrate-set-capabilities", hv_capabilities(true, false), NULL);
+    hv_steps_add(
+        steps, "migrate-set-parameters",
+        json_pack("{s:i, s:I}", "max-bandwidth", 0, "downtime-limit", (json_int_t)downtime_ms),
+        NULL);
+    hv_steps_add(steps, "migrate", uri(path), NULL);
+    hv_steps_run(steps, vm, done, data);
+}
+
+void hv_vm_save_cancel(HvVm *vm, HvDoneFn done, gpointer data)
+{
+    hv_vm_simple(vm, "migrate_cancel", done, data);
+}
+
+void hv_vm_load(HvVm *vm, const char *path, bool lazy, HvDoneFn done, gpointer data)
+{
+    HvSteps *steps = hv_steps_new(HV_COMMAND_MS);
+    hv_steps_add(steps, "migrate-set-capabilities", hv_capabilities(true, lazy), NULL);
+    hv_steps_add(steps, "migrate-incoming", uri(path), NULL);
+    hv_steps_run(steps, vm, done, data);
+}
+
+// --- query-migrate ---
+
+typedef struct {
+    HvVm *vm; // held
+    HvMigrationFn done;
+    gpointer data;
+} Query;
+
+static void query_free(gpointer pointer)
+{
+    Query *query = pointer;
+    hv_vm_release(query->vm);
+    g_free(query);
+}
+
+static uint64_t number(json_t *object, const char *key)
+{
+    json_int_t value = json_integer_value(json_object_get(object, key));
+    return value > 0 ? (uint64_t)value : 0;
+}
+
+static void fill_in(HvMigration *migration, json_t *result)
+{
+    json_t *ram = json_object_get(result, "ram");
+    const char *problem = json_string_value(json_object_get(result, "error-desc"));
+    const char *status = json_string_value(json_object_get(result, "status"));
+    uint64_t page_size = number(ram, "page-size");
+    migration->status = hv_migration_status_parse(status);
+    migration->ram_total = number(ram, "total");
+    migration->ram_remaining = number(ram, "remaining");
+    migration->ram_transferred = number(ram, "transferred");
+    migration->dirty_rate = number(ram, "dirty-pages-rate") * (page_size ? page_size : 4096);
+    migration->passes = (uint32_t)MIN(number(ram, "dirty-sync-count"), G_MAXUINT32);
+    migration->downtime_ms = (uint32_t)MIN(number(result, "downtime"), G_MAXUINT32);
+    g_strlcpy(migration->error, problem ? problem : "", sizeof migration->error);
+}
+
+static void on_migration_info(json_t *result, const GError *error, gpointer pointer)
+{
+    Query *query = pointer;
+    HvMigration migration = {0};
+    if (query->vm->freed)
+        return;
+    if (!error)
+        fill_in(&migration, result);
+    query->done(query->vm, &migration, error, query->data);
+}
+
+void hv_vm_query_migration(HvVm *vm, HvMigrationFn done, gpointer data)
+{
+    Query *query = g_new(Query, 1);
+    *query = (Query){hv_vm_hold(vm), done, data};
+    hv_vm_command(vm, "query-migrate", NULL, HV_COMMAND_MS, on_migration_info, query, query_free);
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What a VM is asked without asking QEMU, and its record.
+#include "hvcore/fs.h"
+#include "hvcore/process.h"
+#include "hvcore/vm_private.h"
+
+const HvDefinition *hv_vm_definition(const HvVm *vm)
+{
+    return vm->definition;
+}
+
+bool hv_vm_process_alive(const HvVm *vm)
+{
+    return vm->pid != 0;
+}
+
+pid_t hv_vm_pid(const HvVm *vm)
+{
+    return vm->pid;
+}
+
+HvRunState hv_vm_run_state(const HvVm *vm)
+{
+    return vm->run_state;
+}
+
+uint64_t hv_vm_epoch(const HvVm *vm)
+{
+    return vm->epoch;
+}
+
+const char *hv_vm_console_path(const HvVm *vm)
+{
+    return vm->definition->serial == HV_SERIAL_CONSOLE ? vm->console_path : NULL;
+}
+
+const char *hv_vm_resources_note(const HvVm *vm)
+{
+    return vm->resources_note;
+}
+
+bool hv_vm_set_epoch(HvVm *vm, uint64_t epoch, GError **error)
+{
+    if (!vm->pid) {
+        g_set_error(error, HV_ERROR, HV_ERROR_NOT_RUNNING, "%s: no QEMU to record an epoch for",
+                    vm->definition->name);
+        return false;
+    }
+    g_autofree char *boot_id = hv_boot_id(error);
+    if (!boot_id)
+        return false;
+    HvProcessFile file = {vm->pid, vm->start_time, boot_id, epoch, vm->definition};
+    if (!hv_process_file_write(vm->run_dir, &file, error))
+        return false;
+    vm->epoch = epoch;
+    return true;
+}
+
+bool hv_vm_forget(const char *run_dir, const char *name, GError **error)
+{
+    g_auto(HvProcessFile) file = {0};
+    HV_AUTO_FD pidfd = -1;
+    switch (hv_process_find_name(run_dir, name, &file, &pidfd, error)) {
+    case HV_PROCESS_GONE:
+        break;
+    case HV_PROCESS_ALIVE:
+        g_set_error(error, HV_ERROR, HV_ERROR_UNKNOWN, "%s: its QEMU (pid %d) still runs", name,
+                    (int)file.pid);
+        return false;
+    default:
+        return false;
+    }
+    g_autofree char *directory = hv_vm_dir(run_dir, name);
+    return hv_fs_remove_flat(directory, error);
+}
