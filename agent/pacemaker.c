@@ -1,0 +1,771 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "agent/pacemaker.h"
+#include "agent/cib_xml.h"
+#include "agent/pacemaker_tool.h"
+#include <crm/cib.h>
+#include <crm/common/ipc.h>
+#include <crm/common/ipc_controld.h>
+#include <crm/common/logging.h>
+#include <crm/common/results.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define RECONNECT_S 1
+#define COALESCE_MS 50
+#define CIB_TIMEOUT_S 30
+#define CONTROLLER_TIMEOUT_S 10
+#define TOOL_TIMEOUT_S 60
+// Pacemaker 2.1 has it as T_CIB_DIFF_NOTIFY, 3.0 under an internal name.
+#define DIFF_NOTIFY "cib_diff_notify"
+
+struct AgentPacemaker {
+    AgentPacemakerEvents events;
+    gpointer data;
+    cib_t *cib;            // NULL while not signed on
+    CibSnapshot *snapshot; // the last one seen, kept over a loss
+    bool connected;        // a snapshot came over this connection
+    bool querying, stale;  // a query is under way; something has changed since it was sent
+    guint connect_source, query_source, lost_source, changed_source;
+    GHashTable *operations; // set of Operation
+};
+
+// libcib's notification and loss callbacks carry no user data of ours.
+static AgentPacemaker *the_pacemaker;
+
+// Operations --------------------------------------------------------------------------------------
+
+// One request to the CIB; either XML within a section or an XPath to remove.
+typedef struct {
+    enum { STEP_CREATE, STEP_MODIFY, STEP_REMOVE } kind;
+    const char *section;
+    xmlDoc *xml;
+    char *xpath;
+} Step;
+
+// What a caller asked for: steps at the CIB one after the other, then a program or the controller.
+typedef struct {
+    AgentPacemaker *pacemaker;
+    AgentPacemakerDone done;
+    gpointer data;
+    char *what; // "vm1: create", for messages
+    GQueue steps;
+    bool in_cib;
+    char **tool_args;   // NULL or the program that ends it
+    int tool_also_fine; // its exit code that is as good as 0
+    PacemakerTool *tool;
+    pcmk_ipc_api_t *controller;
+    guint timer, finish_source;
+    GError *error;
+} Operation;
+
+static void step_free(gpointer data)
+{
+    Step *step = data;
+
+    if (step->xml)
+        xmlFreeDoc(step->xml);
+    g_free(step->xpath);
+    g_free(step);
+}
+
+static void operation_free(gpointer data)
+{
+    Operation *operation = data;
+
+    g_queue_clear_full(&operation->steps, step_free);
+    g_strfreev(operation->tool_args);
+    pacemaker_tool_free(operation->tool);
+    if (operation->controller) {
+        pcmk_register_ipc_callback(operation->controller, NULL, NULL);
+        pcmk_free_ipc_api(operation->controller);
+    }
+    if (operation->timer)
+        g_source_remove(operation->timer);
+    if (operation->finish_source)
+        g_source_remove(operation->finish_source);
+    g_clear_error(&operation->error);
+    g_free(operation->what);
+    g_free(operation);
+}
+
+static gboolean report(gpointer data)
+{
+    Operation *operation = data;
+
+    operation->finish_source = 0;
+    g_hash_table_steal(operation->pacemaker->operations, operation);
+    operation->done(operation->error, operation->data);
+    operation_free(operation);
+    return G_SOURCE_REMOVE;
+}
+
+// Takes ERROR, NULL for success. The report comes from a source of its own: inside a callback of
+// libcib or of the controller's connection neither could be freed.
+static void finish(Operation *operation, GError *error)
+{
+    if (operation->finish_source) {
+        g_clear_error(&error);
+        return;
+    }
+    if (error)
+        g_propagate_prefixed_error(&operation->error, error, "%s: ", operation->what);
+    operation->finish_source = g_idle_add(report, operation);
+}
+
+static GError *cib_error(int result)
+{
+    AgentErrorCode code = AGENT_ERROR_FAILED;
+
+    switch (-result) {
+    case EEXIST:
+    case ENOTUNIQ:
+        code = AGENT_ERROR_CONFLICT;
+        break;
+    case ENXIO:
+    case ENOENT:
+        code = AGENT_ERROR_NOT_FOUND;
+        break;
+    case pcmk_err_schema_validation:
+        code = AGENT_ERROR_INVALID;
+        break;
+    case pcmk_err_no_quorum:
+    case ENOTCONN:
+    case ECOMM:
+    case EREMOTEIO:
+        code = AGENT_ERROR_UNAVAILABLE;
+        break;
+    case ETIME:
+    case ETIMEDOUT:
+        code = AGENT_ERROR_TIMEOUT;
+        break;
+    default:
+        break;
+    }
+    return g_error_new(AGENT_ERROR, code, "Pacemaker's CIB: %s", pcmk_strerror(result));
+}
+
+static GError *not_connected(void)
+{
+    return g_error_new(AGENT_ERROR, AGENT_ERROR_UNAVAILABLE,
+                       "this node is not connected to Pacemaker; is pacemaker.service running?");
+}
+
+static void run_next(Operation *operation);
+
+static void on_tool_done(int status, const GError *error, gpointer data)
+{
+    Operation *operation = data;
+
+    operation->tool = NULL;
+    finish(operation, error && status != operation->tool_also_fine ? g_error_copy(error) : NULL);
+}
+
+static void run_tool(Operation *operation)
+{
+    GError *error = NULL;
+
+    operation->tool = pacemaker_tool_run((const char *const *)operation->tool_args, TOOL_TIMEOUT_S,
+                                         on_tool_done, operation, &error);
+    if (!operation->tool)
+        finish(operation, error);
+}
+
+static void on_step_done(xmlNode *message, int call, int result, xmlNode *output, void *data)
+{
+    Operation *operation = data;
+    Step *step = g_queue_pop_head(&operation->steps);
+    // Another has removed it already: the wish is fulfilled.
+    bool gone = step->kind == STEP_REMOVE && result == -ENXIO;
+
+    (void)message;
+    (void)call;
+    (void)output;
+    operation->in_cib = false;
+    step_free(step);
+    if (result < 0 && !gone)
+        finish(operation, cib_error(result));
+    else
+        run_next(operation);
+}
+
+static int send_step(cib_t *cib, const Step *step)
+{
+    xmlNode *root = step->xml ? xmlDocGetRootElement(step->xml) : NULL;
+
+    switch (step->kind) {
+    case STEP_CREATE:
+        return cib->cmds->create(cib, step->section, root, cib_none);
+    case STEP_MODIFY:
+        return cib->cmds->modify(cib, step->section, root, cib_none);
+    case STEP_REMOVE:
+        return cib->cmds->remove(cib, step->xpath, NULL, cib_xpath | cib_multiple);
+    default:
+        return -EINVAL;
+    }
+}
+
+static void run_next(Operation *operation)
+{
+    AgentPacemaker *pacemaker = operation->pacemaker;
+    const Step *step = g_queue_peek_head(&operation->steps);
+    int call;
+
+    if (!step) {
+        if (operation->tool_args)
+            run_tool(operation);
+        else
+            finish(operation, NULL);
+        return;
+    }
+    if (!pacemaker->cib) {
+        finish(operation, not_connected());
+        return;
+    }
+    call = send_step(pacemaker->cib, step);
+    if (call <= 0) {
+        finish(operation, cib_error(call));
+        return;
+    }
+    operation->in_cib = true;
+    pacemaker->cib->cmds->register_callback_full(pacemaker->cib, call, CIB_TIMEOUT_S, FALSE,
+                                                 operation, "vmferry step", on_step_done, NULL);
+}
+
+static Operation *operation_new(AgentPacemaker *pacemaker, const char *what, const char *subject,
+                                AgentPacemakerDone done, gpointer data)
+{
+    Operation *operation = g_new0(Operation, 1);
+
+    operation->pacemaker = pacemaker;
+    operation->done = done;
+    operation->data = data;
+    operation->what = g_strdup_printf("%s: %s", subject, what);
+    g_queue_init(&operation->steps);
+    g_hash_table_add(pacemaker->operations, operation);
+    return operation;
+}
+
+// Whether the operation can go ahead; else it has been finished with the reason. XPaths and XML ids
+// are made of the names.
+static bool check(Operation *operation, const char *name)
+{
+    if (!cib_xml_name_valid(name)) {
+        finish(operation,
+               g_error_new(AGENT_ERROR, AGENT_ERROR_INVALID,
+                           "the name has to be a letter, then letters, digits, '.', '_', '-', at "
+                           "most 64 in all"));
+        return false;
+    }
+    if (!operation->pacemaker->connected) {
+        finish(operation, not_connected());
+        return false;
+    }
+    return true;
+}
+
+// Whether the VM is in the CIB; else the operation has been finished.
+static bool check_known(Operation *operation, const char *name)
+{
+    if (!check(operation, name))
+        return false;
+    if (g_hash_table_contains(operation->pacemaker->snapshot->resource_ids, name))
+        return true;
+    finish(operation, g_error_new(AGENT_ERROR, AGENT_ERROR_NOT_FOUND,
+                                  "no VM of this name in the cluster's configuration"));
+    return false;
+}
+
+static void add_step(Operation *operation, int kind, const char *section, xmlDoc *xml, char *xpath)
+{
+    Step *step = g_new0(Step, 1);
+
+    step->kind = (typeof(step->kind))kind;
+    step->section = section;
+    step->xml = xml;
+    step->xpath = xpath;
+    g_queue_push_tail(&operation->steps, step);
+}
+
+// One step whose XML may have failed to be built.
+static void run_xml(Operation *operation, int kind, const char *section, xmlDoc *xml, GError *error)
+{
+    if (!xml) {
+        finish(operation, error);
+        return;
+    }
+    add_step(operation, kind, section, xml, NULL);
+    run_next(operation);
+}
+
+void agent_pacemaker_create(AgentPacemaker *pacemaker, const char *name, const char *definition,
+                            bool started, AgentPacemakerDone done, gpointer data)
+{
+    Operation *operation = operation_new(pacemaker, "create the resource", name, done, data);
+    GError *error = NULL;
+
+    if (check(operation, name)) {
+        xmlDoc *xml = cib_xml_primitive(name, definition, started, &error);
+
+        run_xml(operation, STEP_CREATE, "resources", xml, error);
+    }
+}
+
+void agent_pacemaker_set_definition(AgentPacemaker *pacemaker, const char *name,
+                                    const char *definition, AgentPacemakerDone done, gpointer data)
+{
+    Operation *operation = operation_new(pacemaker, "change the definition", name, done, data);
+    GError *error = NULL;
+
+    if (check_known(operation, name)) {
+        xmlDoc *xml = cib_xml_set_definition(pacemaker->snapshot, name, definition, &error);
+
+        run_xml(operation, STEP_MODIFY, "resources", xml, error);
+    }
+}
+
+void agent_pacemaker_set_role(AgentPacemaker *pacemaker, const char *name, bool started,
+                              AgentPacemakerDone done, gpointer data)
+{
+    Operation *operation = operation_new(pacemaker, "set the target role", name, done, data);
+    GError *error = NULL;
+
+    if (check_known(operation, name)) {
+        xmlDoc *xml = cib_xml_set_role(pacemaker->snapshot, name, started, &error);
+
+        run_xml(operation, STEP_MODIFY, "resources", xml, error);
+    }
+}
+
+void agent_pacemaker_set_standby(AgentPacemaker *pacemaker, const char *node, bool standby,
+                                 AgentPacemakerDone done, gpointer data)
+{
+    Operation *operation = operation_new(pacemaker, "set standby", node, done, data);
+    GError *error = NULL;
+
+    if (!pacemaker->connected) {
+        finish(operation, not_connected());
+    } else {
+        xmlDoc *xml = cib_xml_set_standby(pacemaker->snapshot, node, standby, &error);
+
+        run_xml(operation, STEP_MODIFY, "nodes", xml, error);
+    }
+}
+
+// The history outlives the primitive: the controllers and the attribute manager keep it in memory
+// too, and their requests for that are not public in both releases. crm_resource is, and it finds a
+// removed resource by the history that is left (no such resource: nothing is left).
+static void forget_after(Operation *operation, const char *option, const char *name)
+{
+    const char *const args[] = {"crm_resource", option, "--resource", name, NULL};
+
+    operation->tool_args = g_strdupv((char **)args);
+    operation->tool_also_fine = CRM_EX_NOSUCH;
+}
+
+void agent_pacemaker_delete(AgentPacemaker *pacemaker, const char *name, AgentPacemakerDone done,
+                            gpointer data)
+{
+    Operation *operation = operation_new(pacemaker, "delete the resource", name, done, data);
+
+    if (!check_known(operation, name))
+        return;
+    // The constraints first: a reference to a missing resource does not validate.
+    add_step(operation, STEP_REMOVE, NULL, NULL, cib_xpath_constraints(name));
+    add_step(operation, STEP_REMOVE, NULL, NULL, cib_xpath_primitive(name));
+    forget_after(operation, "--refresh", name);
+    run_next(operation);
+}
+
+void agent_pacemaker_cleanup(AgentPacemaker *pacemaker, const char *name, AgentPacemakerDone done,
+                             gpointer data)
+{
+    Operation *operation = operation_new(pacemaker, "clean up", name, done, data);
+
+    if (!check_known(operation, name))
+        return;
+    forget_after(operation, "--cleanup", name);
+    run_next(operation);
+}
+
+void agent_pacemaker_prefer(AgentPacemaker *pacemaker, const char *name, const char *node,
+                            const char *owner, unsigned lifetime_s, AgentPacemakerDone done,
+                            gpointer data)
+{
+    Operation *operation = operation_new(pacemaker, "prefer a node", name, done, data);
+    gint64 until = g_get_real_time() / G_USEC_PER_SEC + lifetime_s;
+
+    if (!check_known(operation, name))
+        return;
+    if (!g_hash_table_contains(pacemaker->snapshot->node_ids, node)) {
+        finish(operation, g_error_new(AGENT_ERROR, AGENT_ERROR_NOT_FOUND,
+                                      "%s is not a node of this cluster", node));
+        return;
+    }
+    // One left by a move that was not cleaned up, perhaps with another owner's id inside.
+    add_step(operation, STEP_REMOVE, NULL, NULL, cib_xpath_preference(name));
+    run_xml(operation, STEP_CREATE, "constraints", cib_xml_preference(name, node, owner, until),
+            NULL);
+}
+
+void agent_pacemaker_unprefer(AgentPacemaker *pacemaker, const char *name, AgentPacemakerDone done,
+                              gpointer data)
+{
+    Operation *operation = operation_new(pacemaker, "stop preferring a node", name, done, data);
+
+    if (!check(operation, name))
+        return;
+    add_step(operation, STEP_REMOVE, NULL, NULL, cib_xpath_preference(name));
+    run_next(operation);
+}
+
+// Reporting a failure -----------------------------------------------------------------------------
+
+static void on_controller(pcmk_ipc_api_t *api, enum pcmk_ipc_event event, crm_exit_t status,
+                          void *event_data, void *data)
+{
+    Operation *operation = data;
+
+    (void)api;
+    (void)event_data;
+    if (event == pcmk_ipc_event_reply)
+        finish(operation, status == CRM_EX_OK
+                              ? NULL
+                              : g_error_new(AGENT_ERROR, AGENT_ERROR_FAILED,
+                                            "Pacemaker's controller: %s", crm_exit_str(status)));
+    else if (event == pcmk_ipc_event_disconnect)
+        finish(operation, g_error_new(AGENT_ERROR, AGENT_ERROR_UNAVAILABLE,
+                                      "Pacemaker's controller closed the connection"));
+}
+
+static gboolean on_controller_timeout(gpointer data)
+{
+    Operation *operation = data;
+
+    operation->timer = 0;
+    finish(operation,
+           g_error_new(AGENT_ERROR, AGENT_ERROR_TIMEOUT,
+                       "Pacemaker's controller did not answer within %d s", CONTROLLER_TIMEOUT_S));
+    return G_SOURCE_REMOVE;
+}
+
+// A connection of its own for each request: replies say nothing of which request they answer.
+static int send_failure(Operation *operation, const char *name, const char *node)
+{
+    int result = pcmk_new_ipc_api(&operation->controller, pcmk_ipc_controld);
+
+    if (result != pcmk_rc_ok)
+        return result;
+    pcmk_register_ipc_callback(operation->controller, on_controller, operation);
+    result = pcmk_connect_ipc(operation->controller, pcmk_ipc_dispatch_main);
+    if (result != pcmk_rc_ok)
+        return result;
+    return pcmk_controld_api_fail(operation->controller, node, NULL, name, NULL, "ocf", "vmferry",
+                                  "VirtualMachine");
+}
+
+static bool node_online(const AgentPacemaker *pacemaker, const char *node)
+{
+    size_t i;
+    json_t *entry;
+
+    json_array_foreach(pacemaker->snapshot->nodes, i,
+                       entry) if (strcmp(json_string_value(json_object_get(entry, "name")), node) ==
+                                  0) return json_is_true(json_object_get(entry, "online"));
+    return false;
+}
+
+void agent_pacemaker_fail(AgentPacemaker *pacemaker, const char *name, const char *node,
+                          AgentPacemakerDone done, gpointer data)
+{
+    Operation *operation = operation_new(pacemaker, "report the failure", name, done, data);
+    int result;
+
+    if (!check_known(operation, name))
+        return;
+    if (!node_online(pacemaker, node)) {
+        finish(operation, g_error_new(AGENT_ERROR, AGENT_ERROR_UNAVAILABLE,
+                                      "Pacemaker does not have node %s online", node));
+        return;
+    }
+    result = send_failure(operation, name, node);
+    if (result != pcmk_rc_ok)
+        finish(operation, g_error_new(AGENT_ERROR, AGENT_ERROR_UNAVAILABLE,
+                                      "Pacemaker's controller: %s", pcmk_rc_str(result)));
+    else
+        operation->timer =
+            g_timeout_add_seconds(CONTROLLER_TIMEOUT_S, on_controller_timeout, operation);
+}
+
+// Following the CIB -------------------------------------------------------------------------------
+
+static void query(AgentPacemaker *pacemaker);
+
+static gboolean query_now(gpointer data)
+{
+    AgentPacemaker *pacemaker = data;
+
+    pacemaker->query_source = 0;
+    query(pacemaker);
+    return G_SOURCE_REMOVE;
+}
+
+// Many changes come together (a transition writes one for each action): one query for all of them.
+static void query_soon(AgentPacemaker *pacemaker)
+{
+    if (pacemaker->querying)
+        pacemaker->stale = true;
+    else if (!pacemaker->query_source)
+        pacemaker->query_source = g_timeout_add(COALESCE_MS, query_now, pacemaker);
+}
+
+static gboolean on_lost(gpointer data);
+
+static void lose_later(AgentPacemaker *pacemaker)
+{
+    if (!pacemaker->lost_source)
+        pacemaker->lost_source = g_idle_add(on_lost, pacemaker);
+}
+
+static gboolean notify_changed(gpointer data)
+{
+    AgentPacemaker *pacemaker = data;
+
+    pacemaker->changed_source = 0;
+    pacemaker->events.changed(pacemaker->data);
+    return G_SOURCE_REMOVE;
+}
+
+static void on_query_done(xmlNode *message, int call, int result, xmlNode *output, void *data)
+{
+    AgentPacemaker *pacemaker = data;
+    g_autoptr(GError) error = NULL;
+    CibSnapshot *snapshot = result == pcmk_ok ? cib_snapshot_parse(output, &error) : NULL;
+
+    (void)message;
+    (void)call;
+    pacemaker->querying = false;
+    if (!snapshot) {
+        g_debug("CIB: query: %s", error ? error->message : pcmk_strerror(result));
+        lose_later(pacemaker);
+        return;
+    }
+    cib_snapshot_free(pacemaker->snapshot);
+    pacemaker->snapshot = snapshot;
+    pacemaker->connected = true;
+    if (pacemaker->stale)
+        query_soon(pacemaker);
+    // Not from within libcib: the reader may free everything.
+    if (!pacemaker->changed_source)
+        pacemaker->changed_source = g_idle_add(notify_changed, pacemaker);
+}
+
+static void query(AgentPacemaker *pacemaker)
+{
+    int call = pacemaker->cib->cmds->query(pacemaker->cib, NULL, NULL, cib_none);
+
+    if (call <= 0) {
+        lose_later(pacemaker);
+        return;
+    }
+    pacemaker->querying = true;
+    pacemaker->stale = false;
+    pacemaker->cib->cmds->register_callback_full(pacemaker->cib, call, CIB_TIMEOUT_S, FALSE,
+                                                 pacemaker, "vmferry query", on_query_done, NULL);
+}
+
+static void on_diff(const char *event, xmlNode *message)
+{
+    (void)event;
+    (void)message;
+    if (the_pacemaker)
+        query_soon(the_pacemaker);
+}
+
+static void on_cib_destroyed(gpointer cib)
+{
+    if (the_pacemaker && the_pacemaker->cib == cib)
+        lose_later(the_pacemaker);
+}
+
+// Connecting --------------------------------------------------------------------------------------
+
+static void clear_source(guint *source)
+{
+    if (*source)
+        g_source_remove(*source);
+    *source = 0;
+}
+
+static void sign_off(AgentPacemaker *pacemaker)
+{
+    cib_t *cib = g_steal_pointer(&pacemaker->cib);
+
+    clear_source(&pacemaker->query_source);
+    clear_source(&pacemaker->lost_source);
+    clear_source(&pacemaker->changed_source);
+    pacemaker->connected = pacemaker->querying = pacemaker->stale = false;
+    if (!cib)
+        return;
+    cib->cmds->signoff(cib);
+    cib_delete(cib);
+}
+
+// libcib drops the callbacks of a lost connection without calling them.
+static void fail_cib_operations(AgentPacemaker *pacemaker)
+{
+    GHashTableIter iterator;
+    gpointer key;
+
+    g_hash_table_iter_init(&iterator, pacemaker->operations);
+    while (g_hash_table_iter_next(&iterator, &key, NULL)) {
+        Operation *operation = key;
+
+        if (operation->in_cib)
+            finish(operation,
+                   g_error_new(AGENT_ERROR, AGENT_ERROR_UNAVAILABLE,
+                               "the connection to Pacemaker was lost before it answered; whether "
+                               "it was done will show when it is back"));
+        operation->in_cib = false;
+    }
+}
+
+static bool sign_on(AgentPacemaker *pacemaker)
+{
+    int result;
+
+    pacemaker->cib = cib_new();
+    result = pacemaker->cib->cmds->signon(pacemaker->cib, "vmferryd", cib_command);
+    if (result == pcmk_ok)
+        result = pacemaker->cib->cmds->set_connection_dnotify(pacemaker->cib, on_cib_destroyed);
+    if (result == pcmk_ok)
+        result = pacemaker->cib->cmds->add_notify_callback(pacemaker->cib, DIFF_NOTIFY, on_diff);
+    if (result == pcmk_ok) {
+        query(pacemaker);
+        return true;
+    }
+    g_debug("CIB: not yet: %s", pcmk_strerror(result));
+    sign_off(pacemaker);
+    return false;
+}
+
+static gboolean try_connect(gpointer data)
+{
+    AgentPacemaker *pacemaker = data;
+
+    if (!sign_on(pacemaker))
+        return G_SOURCE_CONTINUE;
+    pacemaker->connect_source = 0;
+    return G_SOURCE_REMOVE;
+}
+
+static gboolean on_lost(gpointer data)
+{
+    AgentPacemaker *pacemaker = data;
+    bool was_connected = pacemaker->connected;
+
+    pacemaker->lost_source = 0;
+    sign_off(pacemaker);
+    fail_cib_operations(pacemaker);
+    if (!pacemaker->connect_source)
+        pacemaker->connect_source = g_timeout_add_seconds(RECONNECT_S, try_connect, pacemaker);
+    if (was_connected)
+        pacemaker->events.changed(pacemaker->data);
+    return G_SOURCE_REMOVE;
+}
+
+// Pacemaker's libraries need their logging set up (it initializes their XML too), and that takes
+// over things of the whole process: GLib's log handlers, its fatal levels, the umask. It is told to
+// log nowhere, and what it took is put back.
+static void init_library(void)
+{
+    static bool done;
+    GLogLevelFlags fatal;
+    GLogFunc handler;
+    mode_t mask;
+
+    if (done)
+        return;
+    done = true;
+    mask = umask(077);
+    fatal = g_log_set_always_fatal(G_LOG_FATAL_MASK);
+    handler = g_log_set_default_handler(g_log_default_handler, NULL);
+    crm_log_init("vmferryd", LOG_CRIT, FALSE, FALSE, 0, NULL, TRUE);
+    // 3.0 registers handlers for GLib's own domains instead; the newest handler counts.
+    g_log_set_handler("GLib", G_LOG_LEVEL_MASK | G_LOG_FLAG_FATAL | G_LOG_FLAG_RECURSION,
+                      g_log_default_handler, NULL);
+    umask(mask);
+    g_log_set_always_fatal(fatal);
+    g_log_set_default_handler(handler, NULL);
+}
+
+AgentPacemaker *agent_pacemaker_new(const AgentPacemakerEvents *events, gpointer data)
+{
+    AgentPacemaker *pacemaker = g_new0(AgentPacemaker, 1);
+
+    g_return_val_if_fail(!the_pacemaker, NULL);
+    init_library();
+    pacemaker->events = *events;
+    pacemaker->data = data;
+    pacemaker->operations = g_hash_table_new(NULL, NULL);
+    the_pacemaker = pacemaker;
+    pacemaker->connect_source = g_timeout_add_seconds(RECONNECT_S, try_connect, pacemaker);
+    if (sign_on(pacemaker))
+        clear_source(&pacemaker->connect_source);
+    return pacemaker;
+}
+
+// Each caller hears of its operation once, of those that are cut short too.
+static void abandon(Operation *operation)
+{
+    if (!operation->error && !operation->finish_source)
+        operation->error = g_error_new(AGENT_ERROR, AGENT_ERROR_UNAVAILABLE,
+                                       "%s: the agent is shutting down", operation->what);
+    operation->done(operation->error, operation->data);
+    operation_free(operation);
+}
+
+void agent_pacemaker_free(AgentPacemaker *pacemaker)
+{
+    g_autoptr(GList) operations = NULL;
+
+    if (!pacemaker)
+        return;
+    sign_off(pacemaker);
+    clear_source(&pacemaker->connect_source);
+    operations = g_hash_table_get_keys(pacemaker->operations);
+    g_hash_table_steal_all(pacemaker->operations);
+    for (GList *item = operations; item; item = item->next)
+        abandon(item->data);
+    g_hash_table_unref(pacemaker->operations);
+    cib_snapshot_free(pacemaker->snapshot);
+    the_pacemaker = NULL;
+    g_free(pacemaker);
+}
+
+// Getters -----------------------------------------------------------------------------------------
+
+bool agent_pacemaker_connected(const AgentPacemaker *pacemaker)
+{
+    return pacemaker->connected;
+}
+
+json_t *agent_pacemaker_resources(const AgentPacemaker *pacemaker)
+{
+    return pacemaker->snapshot ? json_deep_copy(pacemaker->snapshot->resources) : json_array();
+}
+
+json_t *agent_pacemaker_nodes(const AgentPacemaker *pacemaker)
+{
+    return pacemaker->snapshot ? json_deep_copy(pacemaker->snapshot->nodes) : json_array();
+}
+
+json_t *agent_pacemaker_cluster(const AgentPacemaker *pacemaker)
+{
+    return pacemaker->snapshot ? json_deep_copy(pacemaker->snapshot->cluster) : json_object();
+}
+
+json_t *agent_pacemaker_preferences(const AgentPacemaker *pacemaker)
+{
+    return pacemaker->snapshot ? json_deep_copy(pacemaker->snapshot->preferences) : json_array();
+}
