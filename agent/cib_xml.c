@@ -9,8 +9,9 @@
 // INFINITY, so that an asked-for move, whose score is INFINITY, wins over staying.
 #define STICKINESS "10000"
 // A QEMU that crashes starts again where its page cache and disks are warm; after the third failure
-// within ten minutes the node is taken to be the cause.
-#define MIGRATION_THRESHOLD "3"
+// within ten minutes the node is taken to be the cause. Pacemaker counts a reported failure twice
+// (the executor's result and the controller's own event), one found by the monitor once.
+#define MIGRATION_THRESHOLD "6"
 #define FAILURE_TIMEOUT "10min"
 
 typedef struct {
@@ -615,4 +616,9 @@ char *cib_xpath_constraints(const char *name)
 char *cib_xpath_primitive(const char *name)
 {
     return g_strdup_printf("//resources//primitive[@id='%s']", name);
+}
+
+char *cib_xpath_history(const char *name)
+{
+    return g_strdup_printf("//status/node_state/lrm/lrm_resources/lrm_resource[@id='%s']", name);
 }

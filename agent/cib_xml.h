@@ -45,6 +45,7 @@ xmlDoc *cib_xml_preference(const char *name, const char *node, const char *owner
 char *cib_xpath_preference(const char *name);
 char *cib_xpath_constraints(const char *name);
 char *cib_xpath_primitive(const char *name);
+char *cib_xpath_history(const char *name);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(CibSnapshot, cib_snapshot_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlDoc, xmlFreeDoc)

@@ -21,13 +21,15 @@ typedef struct {
     void (*joined)(const char *node, gpointer data);
     void (*left)(const char *node, AgentLeftReason reason, gpointer data);
     void (*quorum)(bool quorate, gpointer data);
-    // corosync went away; it reconnects by itself, meanwhile nobody is a member.
+    // corosync went away; it reconnects by itself, meanwhile nobody is a member, there is no quorum
+    // and unsent messages are dropped; `left` and `quorum` are not called for that.
     void (*lost)(gpointer data);
+    // `joined` follows for each member, this node included.
     void (*connected)(gpointer data);
 } AgentClusterEvents;
 
 // Connects to corosync (and reconnects every second until it answers); joins the CPG group
-// "vmferry". Callbacks come from the main loop.
+// "vmferry". Callbacks come from the main loop; they may send, but must not free CLUSTER.
 AgentCluster *agent_cluster_new(const AgentClusterEvents *events, gpointer data);
 void agent_cluster_free(AgentCluster *cluster);
 
@@ -41,7 +43,8 @@ bool agent_cluster_has(const AgentCluster *cluster, const char *node);
 // Names of all members of the group, sorted; free with g_strfreev.
 char **agent_cluster_members(const AgentCluster *cluster);
 // Sends to all members, this one too, in order; queues under flow control. Takes MESSAGE. Larger
-// than CPG's maximum is split and joined again. AGENT_ERROR_UNAVAILABLE when not connected.
+// than CPG's maximum is split and joined again. AGENT_ERROR_UNAVAILABLE when not connected or when
+// too much waits already, AGENT_ERROR_INVALID for more than 4 MiB.
 bool agent_cluster_send(AgentCluster *cluster, json_t *message, GError **error);
 // [{"name":"n1","id":1,"online":true}] as corosync sees the nodes; new reference.
 json_t *agent_cluster_nodes(const AgentCluster *cluster);

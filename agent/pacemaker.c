@@ -35,15 +35,23 @@ static AgentPacemaker *the_pacemaker;
 
 // Operations --------------------------------------------------------------------------------------
 
-// One request to the CIB; either XML within a section or an XPath to remove.
+typedef enum {
+    STEP_CREATE, // XML within a section of the CIB
+    STEP_MODIFY,
+    STEP_REMOVE, // what the XPath finds
+    STEP_TOOL,   // a program's arguments
+} StepKind;
+
 typedef struct {
-    enum { STEP_CREATE, STEP_MODIFY, STEP_REMOVE } kind;
+    StepKind kind;
     const char *section;
     xmlDoc *xml;
     char *xpath;
+    char **args;
+    int also_fine; // the program's exit code that is as good as 0
 } Step;
 
-// What a caller asked for: steps at the CIB one after the other, then a program or the controller.
+// What a caller asked for: steps one after the other, or a request to the controller.
 typedef struct {
     AgentPacemaker *pacemaker;
     AgentPacemakerDone done;
@@ -51,8 +59,6 @@ typedef struct {
     char *what; // "vm1: create", for messages
     GQueue steps;
     bool in_cib;
-    char **tool_args;   // NULL or the program that ends it
-    int tool_also_fine; // its exit code that is as good as 0
     PacemakerTool *tool;
     pcmk_ipc_api_t *controller;
     guint timer, finish_source;
@@ -66,6 +72,7 @@ static void step_free(gpointer data)
     if (step->xml)
         xmlFreeDoc(step->xml);
     g_free(step->xpath);
+    g_strfreev(step->args);
     g_free(step);
 }
 
@@ -74,7 +81,6 @@ static void operation_free(gpointer data)
     Operation *operation = data;
 
     g_queue_clear_full(&operation->steps, step_free);
-    g_strfreev(operation->tool_args);
     pacemaker_tool_free(operation->tool);
     if (operation->controller) {
         pcmk_register_ipc_callback(operation->controller, NULL, NULL);
@@ -120,8 +126,8 @@ static GError *cib_error(int result)
     switch (-result) {
     case EEXIST:
     case ENOTUNIQ:
-        code = AGENT_ERROR_CONFLICT;
-        break;
+        return g_error_new(AGENT_ERROR, AGENT_ERROR_CONFLICT,
+                           "the cluster's configuration has an element of this name already");
     case ENXIO:
     case ENOENT:
         code = AGENT_ERROR_NOT_FOUND;
@@ -156,16 +162,22 @@ static void run_next(Operation *operation);
 static void on_tool_done(int status, const GError *error, gpointer data)
 {
     Operation *operation = data;
+    Step *step = g_queue_pop_head(&operation->steps);
+    bool fine = !error || status == step->also_fine;
 
     operation->tool = NULL;
-    finish(operation, error && status != operation->tool_also_fine ? g_error_copy(error) : NULL);
+    step_free(step);
+    if (fine)
+        run_next(operation);
+    else
+        finish(operation, g_error_copy(error));
 }
 
-static void run_tool(Operation *operation)
+static void run_tool(Operation *operation, const Step *step)
 {
     GError *error = NULL;
 
-    operation->tool = pacemaker_tool_run((const char *const *)operation->tool_args, TOOL_TIMEOUT_S,
+    operation->tool = pacemaker_tool_run((const char *const *)step->args, TOOL_TIMEOUT_S,
                                          on_tool_done, operation, &error);
     if (!operation->tool)
         finish(operation, error);
@@ -193,33 +205,33 @@ static int send_step(cib_t *cib, const Step *step)
 {
     xmlNode *root = step->xml ? xmlDocGetRootElement(step->xml) : NULL;
 
-    switch (step->kind) {
-    case STEP_CREATE:
+    if (step->kind == STEP_CREATE)
         return cib->cmds->create(cib, step->section, root, cib_none);
-    case STEP_MODIFY:
+    if (step->kind == STEP_MODIFY)
         return cib->cmds->modify(cib, step->section, root, cib_none);
-    case STEP_REMOVE:
-        return cib->cmds->remove(cib, step->xpath, NULL, cib_xpath | cib_multiple);
-    default:
-        return -EINVAL;
-    }
+    return cib->cmds->remove(cib, step->xpath, NULL, cib_xpath | cib_multiple);
 }
 
-static void run_next(Operation *operation)
+// Why the CIB must not be written now, NULL for nothing. A minority's CIB takes writes too, and the
+// majority's replaces it, or the other way round, when they meet again.
+static GError *why_not_write(const AgentPacemaker *pacemaker)
+{
+    if (!pacemaker->connected)
+        return not_connected();
+    if (!json_is_true(json_object_get(pacemaker->snapshot->cluster, "have_quorum")))
+        return g_error_new(AGENT_ERROR, AGENT_ERROR_UNAVAILABLE,
+                           "this part of the cluster has no quorum");
+    return NULL;
+}
+
+static void run_cib(Operation *operation, const Step *step)
 {
     AgentPacemaker *pacemaker = operation->pacemaker;
-    const Step *step = g_queue_peek_head(&operation->steps);
+    GError *error = why_not_write(pacemaker);
     int call;
 
-    if (!step) {
-        if (operation->tool_args)
-            run_tool(operation);
-        else
-            finish(operation, NULL);
-        return;
-    }
-    if (!pacemaker->cib) {
-        finish(operation, not_connected());
+    if (error) {
+        finish(operation, error);
         return;
     }
     call = send_step(pacemaker->cib, step);
@@ -230,6 +242,18 @@ static void run_next(Operation *operation)
     operation->in_cib = true;
     pacemaker->cib->cmds->register_callback_full(pacemaker->cib, call, CIB_TIMEOUT_S, FALSE,
                                                  operation, "vmferry step", on_step_done, NULL);
+}
+
+static void run_next(Operation *operation)
+{
+    const Step *step = g_queue_peek_head(&operation->steps);
+
+    if (!step)
+        finish(operation, NULL);
+    else if (step->kind == STEP_TOOL)
+        run_tool(operation, step);
+    else
+        run_cib(operation, step);
 }
 
 static Operation *operation_new(AgentPacemaker *pacemaker, const char *what, const char *subject,
@@ -276,25 +300,34 @@ static bool check_known(Operation *operation, const char *name)
     return false;
 }
 
-static void add_step(Operation *operation, int kind, const char *section, xmlDoc *xml, char *xpath)
+static Step *add_step(Operation *operation, StepKind kind)
 {
     Step *step = g_new0(Step, 1);
 
-    step->kind = (typeof(step->kind))kind;
-    step->section = section;
-    step->xml = xml;
-    step->xpath = xpath;
+    step->kind = kind;
     g_queue_push_tail(&operation->steps, step);
+    return step;
 }
 
-// One step whose XML may have failed to be built.
-static void run_xml(Operation *operation, int kind, const char *section, xmlDoc *xml, GError *error)
+// Takes XPATH.
+static void add_remove(Operation *operation, char *xpath)
 {
+    add_step(operation, STEP_REMOVE)->xpath = xpath;
+}
+
+// The last step, and off it goes. Takes XML, which may be NULL for the reason in ERROR.
+static void run_xml(Operation *operation, StepKind kind, const char *section, xmlDoc *xml,
+                    GError *error)
+{
+    Step *step;
+
     if (!xml) {
         finish(operation, error);
         return;
     }
-    add_step(operation, kind, section, xml, NULL);
+    step = add_step(operation, kind);
+    step->section = section;
+    step->xml = xml;
     run_next(operation);
 }
 
@@ -352,15 +385,15 @@ void agent_pacemaker_set_standby(AgentPacemaker *pacemaker, const char *node, bo
     }
 }
 
-// The history outlives the primitive: the controllers and the attribute manager keep it in memory
-// too, and their requests for that are not public in both releases. crm_resource is, and it finds a
-// removed resource by the history that is left (no such resource: nothing is left).
-static void forget_after(Operation *operation, const char *option, const char *name)
+// The controllers and the attribute manager keep history and failures in memory too, and requests
+// to forget them are not public in both releases. crm_resource's options are.
+static void add_forget(Operation *operation, const char *option, const char *name)
 {
     const char *const args[] = {"crm_resource", option, "--resource", name, NULL};
+    Step *step = add_step(operation, STEP_TOOL);
 
-    operation->tool_args = g_strdupv((char **)args);
-    operation->tool_also_fine = CRM_EX_NOSUCH;
+    step->args = g_strdupv((char **)args);
+    step->also_fine = CRM_EX_NOSUCH;
 }
 
 void agent_pacemaker_delete(AgentPacemaker *pacemaker, const char *name, AgentPacemakerDone done,
@@ -371,9 +404,12 @@ void agent_pacemaker_delete(AgentPacemaker *pacemaker, const char *name, AgentPa
     if (!check_known(operation, name))
         return;
     // The constraints first: a reference to a missing resource does not validate.
-    add_step(operation, STEP_REMOVE, NULL, NULL, cib_xpath_constraints(name));
-    add_step(operation, STEP_REMOVE, NULL, NULL, cib_xpath_primitive(name));
-    forget_after(operation, "--refresh", name);
+    add_remove(operation, cib_xpath_constraints(name));
+    add_remove(operation, cib_xpath_primitive(name));
+    // It finds a removed resource by the history that is left, on nodes that are up; the history of
+    // the others is only in the CIB.
+    add_forget(operation, "--refresh", name);
+    add_remove(operation, cib_xpath_history(name));
     run_next(operation);
 }
 
@@ -384,7 +420,7 @@ void agent_pacemaker_cleanup(AgentPacemaker *pacemaker, const char *name, AgentP
 
     if (!check_known(operation, name))
         return;
-    forget_after(operation, "--cleanup", name);
+    add_forget(operation, "--cleanup", name);
     run_next(operation);
 }
 
@@ -403,7 +439,7 @@ void agent_pacemaker_prefer(AgentPacemaker *pacemaker, const char *name, const c
         return;
     }
     // One left by a move that was not cleaned up, perhaps with another owner's id inside.
-    add_step(operation, STEP_REMOVE, NULL, NULL, cib_xpath_preference(name));
+    add_remove(operation, cib_xpath_preference(name));
     run_xml(operation, STEP_CREATE, "constraints", cib_xml_preference(name, node, owner, until),
             NULL);
 }
@@ -415,7 +451,7 @@ void agent_pacemaker_unprefer(AgentPacemaker *pacemaker, const char *name, Agent
 
     if (!check(operation, name))
         return;
-    add_step(operation, STEP_REMOVE, NULL, NULL, cib_xpath_preference(name));
+    add_remove(operation, cib_xpath_preference(name));
     run_next(operation);
 }
 

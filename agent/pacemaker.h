@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Pacemaker: VMs as resources of the cluster. The only file that includes Pacemaker's headers is
 // pacemaker.c. Main-loop thread only; DONE functions are called exactly once, later, from the main
-// loop.
+// loop (those still waiting by agent_pacemaker_free, with AGENT_ERROR_UNAVAILABLE; they must not
+// use PACEMAKER then). DONE and CHANGED may free PACEMAKER.
+//
+// Errors of every DONE: AGENT_ERROR_INVALID (a name that cannot be an XML id, or the result would
+// not validate against Pacemaker's schema), AGENT_ERROR_NOT_FOUND, AGENT_ERROR_CONFLICT,
+// AGENT_ERROR_UNAVAILABLE (not connected, no quorum, or the connection was lost before the answer:
+// then it may have been done), AGENT_ERROR_TIMEOUT (likewise), AGENT_ERROR_FAILED.
 #pragma once
 
 #include "agent/error.h"
@@ -13,11 +19,12 @@ typedef struct AgentPacemaker AgentPacemaker;
 typedef void (*AgentPacemakerDone)(const GError *error, gpointer data);
 
 typedef struct {
-    // The configuration or a node's state in the CIB changed; read the getters again. Coalesced.
+    // The configuration or a node's state in the CIB changed, or the connection came or went; read
+    // the getters again. Coalesced.
     void (*changed)(gpointer data);
 } AgentPacemakerEvents;
 
-// Connects to the CIB (and reconnects every second until it answers).
+// Connects to the CIB (and reconnects every second until it answers). One per process.
 AgentPacemaker *agent_pacemaker_new(const AgentPacemakerEvents *events, gpointer data);
 void agent_pacemaker_free(AgentPacemaker *pacemaker);
 bool agent_pacemaker_connected(const AgentPacemaker *pacemaker);
@@ -33,12 +40,12 @@ json_t *agent_pacemaker_cluster(const AgentPacemaker *pacemaker);
 // Registers the VM: primitive NAME ocf:vmferry:VirtualMachine with parameter definition, meta
 // allow-migrate=true, resource-stickiness (so that nothing moves back by itself), target-role
 // Started or Stopped, and operations with timeouts fit for saving memory (docs/TIMEOUTS of the
-// resource agent's meta-data). AGENT_ERROR_CONFLICT where the id exists.
+// resource agent's meta-data). DEFINITION is JSON; it comes back with the same meaning in ASCII
+// without line ends. AGENT_ERROR_CONFLICT where the id exists.
 void agent_pacemaker_create(AgentPacemaker *pacemaker, const char *name, const char *definition,
                             bool started, AgentPacemakerDone done, gpointer data);
 void agent_pacemaker_set_definition(AgentPacemaker *pacemaker, const char *name,
-                                    const char *definition, AgentPacemakerDone done,
-                                    gpointer data);
+                                    const char *definition, AgentPacemakerDone done, gpointer data);
 // Removes the resource, its constraints and its history.
 void agent_pacemaker_delete(AgentPacemaker *pacemaker, const char *name, AgentPacemakerDone done,
                             gpointer data);
@@ -53,8 +60,8 @@ void agent_pacemaker_set_standby(AgentPacemaker *pacemaker, const char *node, bo
 void agent_pacemaker_prefer(AgentPacemaker *pacemaker, const char *name, const char *node,
                             const char *owner, unsigned lifetime_s, AgentPacemakerDone done,
                             gpointer data);
-void agent_pacemaker_unprefer(AgentPacemaker *pacemaker, const char *name,
-                              AgentPacemakerDone done, gpointer data);
+void agent_pacemaker_unprefer(AgentPacemaker *pacemaker, const char *name, AgentPacemakerDone done,
+                              gpointer data);
 // [{"name":"vm1","node":"n2","owner":"n1"}]: the constraints of that kind; new reference.
 json_t *agent_pacemaker_preferences(const AgentPacemaker *pacemaker);
 
@@ -63,5 +70,5 @@ json_t *agent_pacemaker_preferences(const AgentPacemaker *pacemaker);
 void agent_pacemaker_fail(AgentPacemaker *pacemaker, const char *name, const char *node,
                           AgentPacemakerDone done, gpointer data);
 // Forgets the resource's failures and history on all nodes (`crm_resource --cleanup`).
-void agent_pacemaker_cleanup(AgentPacemaker *pacemaker, const char *name,
-                             AgentPacemakerDone done, gpointer data);
+void agent_pacemaker_cleanup(AgentPacemaker *pacemaker, const char *name, AgentPacemakerDone done,
+                             gpointer data);

@@ -202,6 +202,7 @@ static int members(Probe *probe)
     print("nodes", agent_cluster_nodes(probe->cluster));
     printf("received %u\n", probe->received);
     agent_cluster_free(probe->cluster);
+    g_main_loop_unref(probe->loop);
     return 0;
 }
 
