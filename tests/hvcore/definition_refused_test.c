@@ -103,7 +103,7 @@ static void test_text(void)
     test_refused("", "the VM definition is not valid JSON", "line 1");
     test_refused("[]", "the VM definition", "object");
     test_refused("{\"name\":\"a\",\"name\":\"b\"}", "the VM definition", "uplicate");
-    test_refused("{\"name\":\"\xff\xfe\"}", "the VM definition", "UTF-8");
+    test_refused("{\"name\":\"\xff\xfe\"}", "the VM definition", "decode");
     test_refused("{\"name\":\"a\\u0000b\"}", "the VM definition", "\\u0000");
     test_refused("{} trailing", "the VM definition", "end of file");
 }

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// QEMU's command line, word by word.
+#include "hvcore/command_line.h"
+#include "tests/hvcore/support.h"
+
+#include <string.h>
+
+static GPtrArray *words(const HvDefinition *definition, HvLaunchMode mode)
+{
+    static const int taps[] = {12, 13};
+    const HvNode node = {.qemu_path = (char *)"/usr/bin/qemu", .accelerator = (char *)"kvm"};
+    const HvCommandLineInput input = {definition, &node, mode, "/run/vm,ferry/web1", 10, 11, taps};
+    return hv_command_line(&input);
+}
+
+static void assert_words(GPtrArray *argv, const char *const *expected)
+{
+    guint i = 0;
+    for (; expected[i]; i++)
+        g_assert_cmpstr(argv->pdata[i], ==, expected[i]);
+    g_assert_null(argv->pdata[i]);
+}
+
+static bool has(GPtrArray *argv, const char *word)
+{
+    return g_strv_contains((const char *const *)argv->pdata, word);
+}
+
+// The word after the N-th (from 0) OPTION.
+static const char *value_of(GPtrArray *argv, const char *option, unsigned n)
+{
+    for (guint i = 0; argv->pdata[i]; i++)
+        if (strcmp(argv->pdata[i], option) == 0 && n-- == 0)
+            return argv->pdata[i + 1];
+    return NULL;
+}
+
+static void test_minimal(void)
+{
+    static const char *const expected[] = {
+        "/usr/bin/qemu",
+        "-name",
+        "guest=web1,process=web1,debug-threads=on",
+        "-uuid",
+        "3f2a6c1e-0b5d-4f2e-9a7c-5d1e8b2f4a60",
+        "-machine",
+        "type=pc-q35-7.2,accel=kvm,dump-guest-core=off",
+        "-cpu",
+        "qemu64",
+        "-smp",
+        "cpus=1",
+        "-m",
+        "size=64M",
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-rtc",
+        "base=utc",
+        "-msg",
+        "timestamp=on",
+        "-S",
+        "-no-shutdown",
+        "-action",
+        "reboot=reset",
+        "-chardev",
+        "socket,id=qmp,fd=10,server=on,wait=off",
+        "-mon",
+        "chardev=qmp,mode=control",
+        "-chardev",
+        "socket,id=qmp-aux,fd=11,server=on,wait=off",
+        "-mon",
+        "chardev=qmp-aux,mode=control",
+        "-boot",
+        "strict=on",
+        "-object",
+        "{\"qom-type\":\"rng-random\",\"id\":\"random\",\"filename\":\"/dev/urandom\"}",
+        "-device",
+        "{\"driver\":\"virtio-rng-pci\",\"id\":\"rng\",\"rng\":\"random\",\"bus\":\"pcie.0\","
+        "\"addr\":\"0x2\"}",
+        "-chardev",
+        "socket,id=console,path=/run/vm,,ferry/web1/console.sock,server=on,wait=off,"
+        "logfile=/run/vm,,ferry/web1/console.log,logappend=on",
+        "-serial",
+        "chardev:console",
+        NULL};
+    g_autoptr(HvDefinition) definition = test_definition(NULL, "");
+    g_autoptr(GPtrArray) argv = words(definition, HV_LAUNCH_COLD);
+    assert_words(argv, expected);
+}
+
+static void test_incoming(void)
+{
+    g_autoptr(HvDefinition) definition = test_definition("/a", "");
+    g_autoptr(GPtrArray) cold = words(definition, HV_LAUNCH_COLD);
+    g_autoptr(GPtrArray) incoming = words(definition, HV_LAUNCH_INCOMING);
+    g_assert_false(has(cold, "-incoming"));
+    g_assert_cmpstr(value_of(incoming, "-incoming", 0), ==, "defer");
+    g_assert_true(has(incoming, "-S"));
+    g_assert_cmpuint(incoming->len, ==, cold->len + 2);
+}
+
+static void test_file_disk(void)
+{
+    g_autoptr(HvDefinition) definition = test_definition("/shared/a,b \\\"c.img", "");
+    g_autoptr(GPtrArray) argv = words(definition, HV_LAUNCH_COLD);
+    g_assert_cmpstr(value_of(argv, "-blockdev", 0), ==,
+                    "{\"driver\":\"file\",\"filename\":\"/shared/a,b \\\"c.img\",\"aio\":"
+                    "\"native\",\"locking\":\"on\",\"node-name\":\"storage0\",\"read-only\":false,"
+                    "\"discard\":\"unmap\",\"cache\":{\"direct\":true,\"no-flush\":false},"
+                    "\"auto-read-only\":false}");
+    g_assert_cmpstr(value_of(argv, "-blockdev", 1), ==,
+                    "{\"driver\":\"raw\",\"file\":\"storage0\",\"node-name\":\"image0\","
+                    "\"read-only\":false,\"discard\":\"unmap\",\"cache\":{\"direct\":true,"
+                    "\"no-flush\":false}}");
+    g_assert_cmpstr(value_of(argv, "-device", 1), ==,
+                    "{\"driver\":\"virtio-blk-pci\",\"id\":\"disk-disk0\",\"drive\":\"image0\","
+                    "\"serial\":\"disk0\",\"bootindex\":1,\"bus\":\"pcie.0\",\"addr\":\"0xb\"}");
+}
+
+static void test_other_disks(void)
+{
+    g_autoptr(HvDefinition) definition = test_definition(
+        NULL, ",\"disks\":[{\"type\":\"block\",\"path\":\"/dev/lun\",\"read_only\":true},"
+              "{\"type\":\"iscsi\",\"url\":\"iscsi://[fd00::1]/iqn.x:t/7\",\"format\":\"qcow2\"}]");
+    g_autoptr(GPtrArray) argv = words(definition, HV_LAUNCH_COLD);
+    const char *block = value_of(argv, "-blockdev", 0), *iscsi = value_of(argv, "-blockdev", 2);
+    g_assert_true(g_str_has_prefix(
+        block, "{\"driver\":\"host_device\",\"filename\":\"/dev/lun\",\"aio\":\"native\""));
+    g_assert_nonnull(strstr(block, "\"read-only\":true"));
+    g_assert_true(g_str_has_prefix(
+        iscsi, "{\"driver\":\"iscsi\",\"transport\":\"tcp\",\"portal\":\"[fd00::1]:3260\","
+               "\"target\":\"iqn.x:t\",\"lun\":7,\"node-name\":\"storage1\""));
+    g_assert_true(g_str_has_prefix(value_of(argv, "-blockdev", 3), "{\"driver\":\"qcow2\""));
+}
+
+static void test_nics(void)
+{
+    g_autoptr(HvDefinition) definition =
+        test_definition(NULL, ",\"nics\":[{\"bridge\":\"br0\",\"mac\":\"52:54:00:00:00:01\"},"
+                              "{\"id\":\"dmz\",\"bridge\":\"br1\",\"model\":\"e1000e\"}]");
+    g_autoptr(GPtrArray) argv = words(definition, HV_LAUNCH_COLD);
+    g_assert_cmpstr(value_of(argv, "-netdev", 0), ==, "tap,id=tap0,fd=12");
+    g_assert_cmpstr(value_of(argv, "-netdev", 1), ==, "tap,id=tap1,fd=13");
+    g_assert_cmpstr(value_of(argv, "-device", 1), ==,
+                    "{\"driver\":\"virtio-net-pci\",\"id\":\"nic-net0\",\"netdev\":\"tap0\","
+                    "\"mac\":\"52:54:00:00:00:01\",\"romfile\":\"\",\"bus\":\"pcie.0\","
+                    "\"addr\":\"0x3\"}");
+    g_assert_nonnull(strstr(value_of(argv, "-device", 2), "\"addr\":\"0x4\""));
+}
+
+// A NIC more must not move the disks.
+static void test_addresses_stay(void)
+{
+    g_autoptr(HvDefinition) one = test_definition("/a", "");
+    g_autoptr(HvDefinition) two = test_definition("/a", ",\"nics\":[{\"bridge\":\"br0\"}]");
+    g_autoptr(GPtrArray) before = words(one, HV_LAUNCH_COLD);
+    g_autoptr(GPtrArray) after = words(two, HV_LAUNCH_COLD);
+    g_assert_cmpstr(value_of(before, "-device", 1), ==, value_of(after, "-device", 2));
+}
+
+static void test_boot(void)
+{
+    g_autoptr(HvDefinition) definition = test_definition(
+        NULL, ",\"serial\":\"none\",\"vcpus\":4,\"firmware\":\"/fw/OVMF.fd\",\"boot\":{\"kernel\":"
+              "\"/k,1\",\"initrd\":\"/i\",\"cmdline\":\"console=ttyS0,115200 ro\"}");
+    g_autoptr(GPtrArray) argv = words(definition, HV_LAUNCH_COLD);
+    g_assert_cmpstr(value_of(argv, "-kernel", 0), ==, "/k,1");
+    g_assert_cmpstr(value_of(argv, "-initrd", 0), ==, "/i");
+    g_assert_cmpstr(value_of(argv, "-append", 0), ==, "console=ttyS0,115200 ro");
+    g_assert_cmpstr(value_of(argv, "-bios", 0), ==, "/fw/OVMF.fd");
+    g_assert_cmpstr(value_of(argv, "-smp", 0), ==, "cpus=4");
+    g_assert_false(has(argv, "-serial"));
+}
+
+static void test_i440fx(void)
+{
+    g_autofree char *base = test_definition_text("/a", "");
+    g_auto(GStrv) parts = g_strsplit(base, "pc-q35-7.2", 2);
+    g_autofree char *text = g_strjoinv("pc-i440fx-7.2", parts);
+    g_autoptr(HvDefinition) definition = hv_definition_parse(text, NULL);
+    g_autoptr(GPtrArray) argv = words(definition, HV_LAUNCH_COLD);
+    g_assert_nonnull(strstr(value_of(argv, "-device", 1), "\"bus\":\"pci.0\""));
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/command-line/minimal", test_minimal);
+    g_test_add_func("/command-line/incoming", test_incoming);
+    g_test_add_func("/command-line/file-disk", test_file_disk);
+    g_test_add_func("/command-line/other-disks", test_other_disks);
+    g_test_add_func("/command-line/nics", test_nics);
+    g_test_add_func("/command-line/addresses-stay", test_addresses_stay);
+    g_test_add_func("/command-line/boot", test_boot);
+    g_test_add_func("/command-line/i440fx", test_i440fx);
+    return g_test_run();
+}
