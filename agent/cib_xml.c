@@ -400,9 +400,9 @@ static void add_pair(xmlNode *parent, const char *id, const char *name, const ch
     set(pair, "value", value);
 }
 
-static char *pair_id(const char *set_id_, const char *name)
+static char *pair_id(const char *set_name, const char *name)
 {
-    return g_strconcat(set_id_, "-", name, NULL);
+    return g_strconcat(set_name, "-", name, NULL);
 }
 
 static void add_operation(xmlNode *operations, const char *resource, const char *name,
@@ -505,10 +505,10 @@ xmlDoc *cib_xml_primitive(const char *name, const char *definition, bool started
 // An update of one value: only ids lead from the element to it, and where the element has none yet
 // the ids are those that Pacemaker's own tools would choose.
 static xmlDoc *value_update(const char *element, const char *element_id, const char *kind,
-                            const char *set_id_, const char *fallback_set, const char *pair,
+                            const char *set_name, const char *fallback_set, const char *pair,
                             const char *name, const char *value)
 {
-    const char *in_set = set_id_ ? set_id_ : fallback_set;
+    const char *in_set = set_name ? set_name : fallback_set;
     g_autofree char *fallback_pair = pair_id(in_set, name);
     xmlDoc *doc;
     xmlNode *root = new_root(&doc, element);

@@ -54,7 +54,7 @@ static gboolean on_timeout(gpointer data)
     return G_SOURCE_REMOVE;
 }
 
-static void on_exit_(GPid pid, gint wait_status, gpointer data)
+static void on_ended(GPid pid, gint wait_status, gpointer data)
 {
     PacemakerTool *tool = data;
     char complaint[COMPLAINT_MAX + 1] = "";
@@ -102,7 +102,7 @@ PacemakerTool *pacemaker_tool_run(const char *const *argv, guint timeout_s, Pace
     tool->pid = pid;
     tool->errors = errors;
     tool->name = g_strdup(argv[0]);
-    tool->watch = g_child_watch_add(pid, on_exit_, tool);
+    tool->watch = g_child_watch_add(pid, on_ended, tool);
     tool->timer = g_timeout_add_seconds(timeout_s, on_timeout, tool);
     return tool;
 }
