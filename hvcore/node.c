@@ -19,7 +19,7 @@ enum { VERSION_MS = 2000 };
 // "QEMU emulator version 7.2.22 (Debian ...)"
 static char *parse_version(const char *output)
 {
-    static const char mark[] = "version ";
+    static const char mark[] = "QEMU emulator version ";
     const char *start = strstr(output, mark);
     if (!start)
         return NULL;

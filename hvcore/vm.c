@@ -71,6 +71,7 @@ void hv_vm_free(HvVm *vm)
         return;
     vm->freed = true;
     hv_vm_drop_source(&vm->exit_watch);
+    hv_vm_drop_source(&vm->log_timer);
     hv_vm_drop_source(&vm->phase_timer);
     hv_vm_drop_source(&vm->settle_timer);
     hv_vm_drop_source(&vm->later_source);

@@ -3,6 +3,9 @@
 // functions and callbacks run on the thread of the default GMainContext; none blocks except where
 // said. Only hvcore/ knows QEMU's JSON.
 //
+// A connection that ends while QEMU lives makes the run state HV_RUN_UNKNOWN; hv_vm_adopt on the
+// same object connects again.
+//
 // Every asynchronous call takes an HvDoneFn that is called exactly once, later, from the main loop,
 // with NULL or an error that it borrows. A call whose deadline passes gets HV_ERROR_TIMEOUT; when
 // QEMU goes away all calls under way get HV_ERROR_CLOSED. After hv_vm_free no callback is called.
@@ -74,11 +77,15 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(HvVm, hv_vm_free)
 
 // Starts QEMU with -S in a session of its own. DONE without error: QMP answers, taps are on their
 // bridges, disks are open (HV_LAUNCH_INCOMING: inactive, `-incoming defer`). On error the process
-// is gone and the message holds QEMU's own words. EPOCH is kept in process.json.
+// is gone and the message holds QEMU's own words (HV_ERROR_START; HV_ERROR_RESOURCE for a tap);
+// DONE waits for that proof, however long a hanging storage delays it, and `exited` is not called.
+// NODE's strings were copied by hv_vm_new. EPOCH is kept in process.json.
 void hv_vm_launch(HvVm *vm, HvLaunchMode mode, uint64_t epoch, HvDoneFn done, gpointer data);
 
 // Finds the QEMU of VM's name again by process.json: pid + start time, then pidfd, then QMP and its
-// uuid. HV_ERROR_NOT_RUNNING: proven that there is none. HV_ERROR_UNKNOWN: could not tell.
+// uuid. HV_ERROR_NOT_RUNNING: proven that there is none. HV_ERROR_UNKNOWN: could not tell; where
+// the process is there but its monitor silent, hv_vm_process_alive says so and hv_vm_kill works.
+// From then on hv_vm_definition is the one QEMU was started with.
 void hv_vm_adopt(HvVm *vm, HvDoneFn done, gpointer data);
 // The names of VMs in RUN_DIR that have a process.json, running or not; free with g_strfreev.
 char **hv_vm_list(const char *run_dir, GError **error);
@@ -110,11 +117,14 @@ bool hv_vm_kill(HvVm *vm, GError **error);                    // SIGKILL by pidf
 void hv_vm_announce(HvVm *vm, HvDoneFn done, gpointer data);
 
 // Saves to the unix socket at PATH while the guest runs: max-bandwidth unlimited,
-// downtime-limit DOWNTIME_MS. DONE: QEMU has begun; watch the migration event.
+// downtime-limit DOWNTIME_MS. DONE: QEMU has begun; watch the migration event. After
+// HV_MIGRATION_COMPLETED wait for HV_RUN_POSTMIGRATE before hv_vm_cont: until then QEMU refuses it.
 void hv_vm_save(HvVm *vm, const char *path, unsigned downtime_ms, HvDoneFn done, gpointer data);
 void hv_vm_save_cancel(HvVm *vm, HvDoneFn done, gpointer data);
 // QEMU listens on the unix socket at PATH for the image (HV_LAUNCH_INCOMING only); LAZY turns the
-// capability postcopy-ram on first. DONE: it listens.
+// capability postcopy-ram on first. DONE: it listens. The image is loaded, or (LAZY) the guest
+// ready to run while pages are still coming, when the run state is HV_RUN_PAUSED. On an image that
+// it cannot load QEMU ends: `exited`.
 void hv_vm_load(HvVm *vm, const char *path, bool lazy, HvDoneFn done, gpointer data);
 void hv_vm_query_migration(HvVm *vm, HvMigrationFn done, gpointer data);
 
@@ -125,7 +135,8 @@ typedef enum { HV_PROCESS_GONE, HV_PROCESS_ALIVE, HV_PROCESS_UNKNOWN } HvProcess
 // run state within DEADLINE_MS (RUN_STATE may be NULL). HV_PROCESS_GONE is proof.
 HvProcessState hv_process_look(const char *run_dir, const char *name, unsigned deadline_ms,
                                HvRunState *run_state, GError **error);
-// Asks NAME's QEMU to power the guest down (ACPI), waits GRACE_MS, then kills it by pidfd and waits
+// Asks NAME's QEMU to power the guest down (ACPI), waits GRACE_MS at most (not at all where the
+// guest does not run or the monitor is silent), then kills it by pidfd and waits
 // until it is gone, KILL_MS at most. True: proven gone.
 bool hv_process_end(const char *run_dir, const char *name, unsigned grace_ms, unsigned kill_ms,
                     GError **error);

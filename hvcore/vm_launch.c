@@ -4,6 +4,7 @@
 // nothing has to be polled for.
 #include "hvcore/command_line.h"
 #include "hvcore/fs.h"
+#include "hvcore/logs.h"
 #include "hvcore/process.h"
 #include "hvcore/resources.h"
 #include "hvcore/spawn.h"
@@ -74,6 +75,7 @@ static gboolean on_exit_watch(gint fd, GIOCondition condition, gpointer pointer)
     if (waitpid(vm->pid, &status, WNOHANG) != vm->pid)
         status = -1;
     vm->pid = 0;
+    hv_vm_drop_source(&vm->log_timer);
     hv_close_fd(&vm->pidfd);
     if (vm->qmp)
         qmp_client_drain(vm->qmp); // all calls under way are answered before `exited`
@@ -92,9 +94,19 @@ static gboolean on_exit_watch(gint fd, GIOCondition condition, gpointer pointer)
     return G_SOURCE_REMOVE;
 }
 
+static gboolean on_log_timer(gpointer pointer)
+{
+    const HvVm *vm = pointer;
+    g_autofree char *directory = hv_vm_dir(vm->run_dir, vm->definition->name);
+    hv_logs_bound(directory, HV_LOG_MAX);
+    return G_SOURCE_CONTINUE;
+}
+
 void hv_vm_watch(HvVm *vm, pid_t pid, int pidfd)
 {
     hv_vm_drop_source(&vm->exit_watch);
+    hv_vm_drop_source(&vm->log_timer);
+    vm->log_timer = g_timeout_add_seconds(HV_LOG_CHECK_SECONDS, on_log_timer, vm);
     hv_close_fd(&vm->pidfd);
     vm->pid = pid;
     vm->pidfd = pidfd;
@@ -199,16 +211,10 @@ static bool make_directory(const char *directory, GError **error)
     return true;
 }
 
-// The log of the start before stays as qemu.log.old, and the console's likewise.
 static bool open_log(const char *directory, int *log, GError **error)
 {
-    static const char *const logs[] = {"qemu.log", "console.log"};
-    for (size_t i = 0; i < G_N_ELEMENTS(logs); i++) {
-        g_autofree char *path = g_build_filename(directory, logs[i], NULL);
-        g_autofree char *old = g_strconcat(path, ".old", NULL);
-        (void)rename(path, old);
-    }
     g_autofree char *path = g_build_filename(directory, "qemu.log", NULL);
+    hv_logs_rotate(directory);
     *log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     return *log >= 0 || start_error(error, path);
 }

@@ -40,6 +40,7 @@ struct HvVm {
     uint64_t epoch;
     int pidfd;
     guint exit_watch;
+    guint log_timer;
 
     QmpClient *qmp;     // NULL where there is no connection
     GPtrArray *retired; // clients whose connection ended
