@@ -1,0 +1,106 @@
+"""The configuration files of a node: corosync, the first CIB, vmferryd, hosts."""
+from layout import API_PORT, LAN_ADDRESS, node_address
+
+TOTEM = """\
+totem {{
+    version: 2
+    cluster_name: {cluster}
+    transport: knet
+    crypto_cipher: aes256
+    crypto_hash: sha256
+    token: 1000
+}}
+logging {{
+    to_logfile: yes
+    logfile: /var/log/corosync/corosync.log
+    to_syslog: no
+    to_stderr: no
+    timestamp: hires
+}}
+quorum {{
+    provider: corosync_votequorum
+{quorum}}}
+"""
+
+MEMBER = """\
+    node {{
+        ring0_addr: {address}
+        name: {name}
+        nodeid: {id}
+    }}
+"""
+
+PROPERTIES = {
+    "stonith-enabled": "true",
+    "stonith-timeout": "20s",
+    "dc-deadtime": "3s",
+    "no-quorum-policy": "stop",
+    "have-watchdog": "false",
+    # One computer carries all nodes, so its load says nothing about one of them.
+    "load-threshold": "1000%",
+}
+
+CIB = """\
+<cib validate-with="pacemaker-3.9" epoch="1" num_updates="0" admin_epoch="0">
+  <configuration>
+    <crm_config>
+      <cluster_property_set id="cib-bootstrap-options">
+{properties}
+      </cluster_property_set>
+    </crm_config>
+    <nodes/>
+    <resources>
+      <primitive id="power" class="stonith" type="fence_vmferry_lab">
+        <instance_attributes id="power-instance_attributes">
+          <nvpair id="power-socket" name="socket" value="{socket}"/>
+          <nvpair id="power-hosts" name="pcmk_host_list" value="{hosts}"/>
+          <nvpair id="power-check" name="pcmk_host_check" value="static-list"/>
+        </instance_attributes>
+        <operations>
+          <op id="power-monitor" name="monitor" interval="60s" timeout="20s"/>
+        </operations>
+      </primitive>
+    </resources>
+    <constraints/>
+    <rsc_defaults>
+      <meta_attributes id="rsc-options">
+        <nvpair id="rsc-options-stickiness" name="resource-stickiness" value="100"/>
+      </meta_attributes>
+    </rsc_defaults>
+  </configuration>
+  <status/>
+</cib>
+"""
+
+AGENT = """\
+[agent]
+listen=127.0.0.1:{port};{address}:{port}
+token_file=/etc/vmferry/token
+run_dir=/run/vmferry
+libexec_dir={build}/migrate
+"""
+
+
+def corosync_conf(lab_name, nodes):
+    quorum = "    two_node: 1\n" if len(nodes) == 2 else ""
+    members = "".join(MEMBER.format(address=node_address(name), name=name, id=name[1:])
+                      for name in nodes)
+    totem = TOTEM.format(cluster=f"lab-{lab_name}", quorum=quorum)
+    return f"{totem}nodelist {{\n{members}}}\n"
+
+
+def first_cib(power_socket, nodes):
+    properties = "\n".join(
+        f'        <nvpair id="cib-bootstrap-options-{name}" name="{name}" value="{value}"/>'
+        for name, value in PROPERTIES.items())
+    return CIB.format(properties=properties, socket=power_socket, hosts=" ".join(nodes))
+
+
+def agent_conf(node, build):
+    return AGENT.format(port=API_PORT, address=node_address(node), build=build)
+
+
+def hosts(nodes):
+    lines = ["127.0.0.1 localhost", f"{LAN_ADDRESS} lan"]
+    lines += [f"{node_address(name)} {name}" for name in nodes]
+    return "\n".join(lines) + "\n"
