@@ -104,9 +104,10 @@ bool hv_node_memory_available(uint64_t *mib, GError **error)
         g_set_error(error, HV_ERROR, HV_ERROR_UNKNOWN, "%s", problem->message);
         return false;
     }
-    const char *line = strstr(text, "\nMemAvailable:");
-    unsigned long long kib;
-    if (!line || sscanf(line, "\nMemAvailable: %llu kB", &kib) != 1) {
+    static const char key[] = "\nMemAvailable:";
+    const char *line = strstr(text, key);
+    uint64_t kib = line ? g_ascii_strtoull(line + strlen(key), NULL, 10) : 0;
+    if (!line) {
         g_set_error(error, HV_ERROR, HV_ERROR_UNKNOWN, "/proc/meminfo has no MemAvailable");
         return false;
     }

@@ -14,18 +14,22 @@
 
 enum { PROBE_MS = 3000, GUEST_VALUE = 0x2a, SECTOR = 512 };
 
-// mov dx, 0xf4; mov al, GUEST_VALUE; out dx, al; hlt; jmp $-1
-static const unsigned char boot_code[] = {0xba, 0xf4, 0x00, 0xb0, GUEST_VALUE,
-                                          0xee, 0xf4, 0xeb, 0xfd};
+static const unsigned char guest[SECTOR] = {0xba,
+                                            0xf4,
+                                            0x00, // mov dx, 0xf4
+                                            0xb0,
+                                            GUEST_VALUE, // mov al, GUEST_VALUE
+                                            0xee,        // out dx, al
+                                            0xf4,
+                                            0xeb,
+                                            0xfd, // hlt; jmp $-1
+                                            [SECTOR - 2] = 0x55,
+                                            0xaa};
 
 static int boot_sector(void)
 {
-    unsigned char sector[SECTOR] = {0};
-    memcpy(sector, boot_code, sizeof boot_code);
-    sector[SECTOR - 2] = 0x55;
-    sector[SECTOR - 1] = 0xaa;
     HV_AUTO_FD fd = memfd_create("vmferry-probe", MFD_CLOEXEC);
-    if (fd < 0 || write(fd, sector, sizeof sector) != (ssize_t)sizeof sector)
+    if (fd < 0 || write(fd, guest, sizeof guest) != (ssize_t)sizeof guest)
         return -1;
     return hv_steal_fd(&fd);
 }

@@ -126,7 +126,7 @@ static void fail_commands(QmpClient *client)
 // Only from the main loop.
 static void finish(QmpClient *client)
 {
-    g_autoptr(QmpClient) hold = client_ref(client);
+    g_autoptr(QmpClient) hold G_GNUC_UNUSED = client_ref(client);
     bool first = client->state != STATE_CLOSED;
     disconnect(client);
     fail_commands(client);
@@ -200,7 +200,7 @@ static void send_line(QmpClient *client, const char *line)
 static gboolean on_deadline(gpointer pointer)
 {
     Command *command = pointer;
-    g_autoptr(QmpClient) hold = client_ref(command->client);
+    g_autoptr(QmpClient) hold G_GNUC_UNUSED = client_ref(command->client);
     command->timer = 0;
     command->answered = true;
     g_autoptr(GError) error =

@@ -127,8 +127,9 @@ bool hv_spawn_prepare(char *const *argv, int output, const int *fds, size_t n_fd
                     g_strerror(errno));
         return false;
     }
-    *spawn = fresh;
-    fresh = (HvSpawn)HV_SPAWN_INIT;
+    *spawn = (HvSpawn){fresh.pid, hv_steal_fd(&fresh.pidfd), hv_steal_fd(&fresh.release),
+                       hv_steal_fd(&fresh.result)};
+    fresh.pid = 0;
     return true;
 }
 
