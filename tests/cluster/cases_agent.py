@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""vmferryd dies: alone, and on either side in each phase of a move."""
+
+import json
+import subprocess
+import threading
+
+from cluster import LAB, TOP, Vm, wait_for
+
+KILLER = "import os,sys,subprocess\nsys.stdin.readline()\n" \
+    "os.kill(int(subprocess.check_output(['pidof','vmferryd'])),9)\n"
+PHASES = ("rehearse", "save", "pause", "load", "commit", "clean")
+
+
+class Killer:
+    """Waits inside a node, so that the kill comes within a millisecond of the word."""
+
+    def __init__(self, cluster, node):
+        self.process = subprocess.Popen(
+            [str(LAB), "--name", cluster.name, "exec", node, "/usr/bin/python3", "-c", KILLER],
+            stdin=subprocess.PIPE)
+
+    def strike(self):
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
+        self.process.wait(timeout=20)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(timeout=20)
+
+
+def wait_for_phase(cluster, vm, phase, then):
+    """Follows a third node's event stream and calls THEN at the phase's event."""
+    follower = subprocess.Popen(
+        [str(TOP / "build/release/migrate/command/vmferry"), "--json", "events", "-f"],
+        stdout=subprocess.PIPE, text=True)
+    seen = threading.Event()
+
+    def follow():
+        for line in follower.stdout:
+            event = json.loads(line)
+            if event.get("vm") == vm and event.get("details", {}).get("phase") == phase:
+                then()
+                seen.set()
+                return
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    return follower, thread, seen
+
+
+def settled(cluster, vm):
+    """The node if the VM runs there and nowhere else, undisturbed."""
+    shown = cluster.show(vm)
+    if shown["state"] != "running" or cluster.qemus(vm) != [shown["node"]]:
+        return None
+    return shown["node"]
+
+
+def kill_in_phase(cluster, vm, side, phase):
+    cluster.wait_online()
+    source = wait_for("the VM to be settled", lambda: settled(cluster, vm.name), 60, 0.5)
+    target = next(node for node in ("n1", "n2", "n3") if node != source)
+    guest = vm.guest()
+    counter, boot = guest.counter()
+    checksum = guest.sum()
+    guest.close()
+    killer = Killer(cluster, source if side == "source" else target)
+    follower, thread, seen = wait_for_phase(cluster, vm.name, phase, killer.strike)
+    cluster.vmferry("migrate", vm.name, "--to", target, check=False)
+    thread.join(timeout=60)
+    follower.terminate()
+    follower.wait()
+    killer.close()
+    assert seen.is_set(), f"the phase {phase} was not seen"
+    cluster.wait_online()
+    node = wait_for("the guest on exactly one node", lambda: settled(cluster, vm.name), 90, 0.5)
+    guest = vm.guest()
+    counter_after, boot_after = guest.counter()
+    assert boot_after == boot, f"{side}/{phase}: the guest was booted anew"
+    assert counter_after > counter
+    assert guest.sum() == checksum
+    guest.close()
+    wait_for("no constraint left", lambda: "vmferry-move" not in cluster.constraints(), 60, 1)
+    print(f"  vmferryd of the {side} killed in {phase}: memory kept, runs on {node}")
+
+
+def test_agent_killed_in_each_phase(cluster):
+    vm = Vm(cluster, "hunted").define()
+    guest = vm.guest()
+    guest.fill(64)
+    guest.close()
+    for side in ("source", "target"):
+        for phase in PHASES:
+            kill_in_phase(cluster, vm, side, phase)
+    vm.remove()
+
+
+def test_agent_restart_disturbs_no_vm(cluster):
+    vm = Vm(cluster, "calm").define()
+    guest = vm.guest()
+    counter, boot = guest.counter()
+    node = cluster.node_of("calm")
+    pid = cluster.show("calm")["pid"]
+    Killer(cluster, node).strike()
+    wait_for("the VM to be adopted",
+             lambda: cluster.node_of("calm") == node and cluster.show("calm")["pid"] == pid, 30)
+    after, boot_after = guest.counter()
+    assert boot_after == boot and after > counter
+    guest.close()
+    vm.remove()

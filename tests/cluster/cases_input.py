@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Bad input: each a clear error that names the thing, before anything is touched."""
+
+import json
+from pathlib import Path
+
+from cluster import Vm
+
+
+def refused(cluster, vm, *words):
+    """`define` fails, its message has the WORDS, and no resource came to be."""
+    done = cluster.vmferry("define", vm.file(), check=False)
+    assert done.returncode not in (0, 5), (done.returncode, done.stdout, done.stderr)
+    for word in words:
+        assert word in done.stderr, f"{word!r} is missing in: {done.stderr}"
+    assert vm.name not in [item["name"] for item in cluster.json("list")]
+    print(f"  {done.stderr.strip()}")
+
+
+def test_bad_definitions(cluster):
+    refused(cluster, Vm(cluster, "bad", colour="red"), "colour")
+    refused(cluster, Vm(cluster, "bad", disks=[{"type": "file", "path": "/srv/shared/x",
+                                                "format": "raw", "speed": 3}]), "disks[0].speed")
+    refused(cluster, Vm(cluster, "bad", memory_mib=1 << 20), "memory_mib")
+    refused(cluster, Vm(cluster, "bad", disks=[{"type": "file", "path": "/srv/shared/no.qcow2",
+                                                "format": "qcow2"}]), "/srv/shared/no.qcow2")
+    refused(cluster, Vm(cluster, "bad", machine="q35"), "machine")
+    refused(cluster, Vm(cluster, "bad", nics=[{"bridge": "nobr"}]), "nobr")
+    slash = Vm(cluster, "bad")
+    slash.definition["name"] = "a/b"
+    refused(cluster, slash, "name")
+
+
+def test_bad_state_areas(cluster):
+    foreign = Path("/srv/shared/foreign.img")
+    foreign.write_bytes(b"PRECIOUS DATA" * 100000)
+    refused(cluster, Vm(cluster, "bad", area=str(foreign)), str(foreign))
+    assert foreign.read_bytes().startswith(b"PRECIOUS DATA"), "the foreign file was touched"
+    foreign.unlink()
+    refused(cluster, Vm(cluster, "bad", memory_mib=8192, area="/srv/lun/lun3"), "/srv/lun/lun3")
+
+
+def flip(path, offset):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 0x10]))
+
+
+def test_damaged_image_is_refused(cluster):
+    vm = Vm(cluster, "damaged").define()
+    vm.guest().close()
+    cluster.vmferry("stop", "damaged", "--save")
+    area = Path(vm.area)
+    descriptor = 128 * 1024
+    flip(area, descriptor + 64)
+    started = cluster.vmferry("start", "damaged", check=False)
+    assert started.returncode != 0
+    assert "damaged" in started.stderr, started.stderr
+    print(f"  {started.stderr.strip()}")
+    assert cluster.qemus("damaged") == []
+    cluster.vmferry("stop", "damaged")
+    cluster.vmferry("discard", "damaged")
+    cluster.vmferry("start", "damaged")
+    vm.guest().close()
+    vm.remove()
+
+
+def test_unknown_names(cluster):
+    for argv in (["show", "nobody"], ["start", "nobody"], ["migrate", "nobody"]):
+        done = cluster.vmferry(*argv, check=False)
+        assert done.returncode == 3, (argv, done.returncode, done.stderr)
+        assert "nobody" in done.stderr
+    vm = Vm(cluster, "lonely").define()
+    done = cluster.vmferry("migrate", "lonely", "--to", "n9", check=False)
+    assert done.returncode == 3 and "n9" in done.stderr, done.stderr
+    vm.remove()
+    assert json.loads(cluster.vmferry("--json", "list").stdout) == []
