@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The configuration files of a node: corosync, the first CIB, vmferryd, hosts."""
 from layout import API_PORT, LAN_ADDRESS, node_address
 

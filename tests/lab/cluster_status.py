@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the cluster of a lab says about itself."""
 import subprocess
 import time

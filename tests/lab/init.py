@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
 """First process of a machine (a node, or the LAN's own): mounts, services, orphans.
 
 usage: init.py SPEC.json

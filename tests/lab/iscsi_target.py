@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Runs tgtd with one target: iscsi_target.py ADDRESS TARGET FILE... ; files become LUN 1, 2, ...
 
 Says so with /run/tgtd/ready, and stays as long as tgtd does.

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The daemon that owns a lab: its machines, links, LUNs and power switch.
 
 usage: labd.py NAME PARENT-FD

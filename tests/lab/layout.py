@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where a lab's files are and which names and addresses it uses."""
 import os
 import re
@@ -15,6 +16,7 @@ ISCSI_TARGET = "iqn.2026-01.lab.vmferry:storage"
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
+GUEST_BUILDER = REPOSITORY / "tests" / "guest" / "build-guest"
 DEFAULT_BUILD = REPOSITORY / "build" / "release"
 
 

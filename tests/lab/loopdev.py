@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Loop devices that vanish with the last process that holds them open (linux/loop.h)."""
 import fcntl
 import os

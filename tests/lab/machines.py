@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the machines of a lab consist of: files, mounts and services, as init.py reads them."""
 import json
 import os
@@ -11,6 +12,7 @@ import cluster_files
 from layout import (API_PORT, HERE, ISCSI_LUNS, ISCSI_TARGET, LAN_ADDRESS, LAN_BRIDGE, LAN_PREFIX,
                     node_address, node_names)
 
+GUEST_FILES = ("vmlinuz", "initrd.img", "guest.key")
 CLUSTER_USER = ["hacluster", "haclient"]
 ROOT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PASSED_ON = ("VMFERRY_QEMU", "G_MESSAGES_DEBUG", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LANG")
@@ -21,6 +23,7 @@ class Settings:
     """What `lab up` was asked for. build is None where the lab runs without vmferry."""
     nodes: int
     build: str | None
+    guest: str  # the directory build-guest filled
     environment: dict = field(default_factory=dict)
 
     def names(self):
@@ -45,13 +48,16 @@ def node_environment(settings):
 
 def client_environment(layout, settings):
     path = ":".join(build_directories(settings.build) + [str(HERE), ROOT_PATH])
-    return {"PATH": path, "VMFERRY_URL": f"http://{node_address('n1')}:{API_PORT}",
-            "VMFERRY_TOKEN_FILE": str(layout.token)}
+    urls = ",".join(f"http://{node_address(name)}:{API_PORT}" for name in settings.names())
+    return {"PATH": path, "VMFERRY_URL": urls, "VMFERRY_TOKEN_FILE": str(layout.token)}
 
 
 def write_common_files(layout, settings):
     """Files all machines share."""
     layout.shared.mkdir(parents=True)
+    (layout.shared / "guest").mkdir()
+    for name in GUEST_FILES:
+        shutil.copy(Path(settings.guest) / name, layout.shared / "guest")
     layout.luns.mkdir()
     _write_secret(layout.token, secrets.token_hex(32).encode() + b"\n")
     tools = layout.tools / "sbin"

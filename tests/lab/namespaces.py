@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Starting a program in namespaces of its own, and entering them."""
 import ctypes
 import os
