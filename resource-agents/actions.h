@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What each operation does. Each returns an OCF exit code and has told the reason where it is not
+// OCF_SUCCESS or OCF_NOT_RUNNING.
+#pragma once
+
+#include "resource-agents/operation.h"
+
+int action_monitor(const Operation *operation);
+int action_stop(const Operation *operation);
+// start, migrate_to, migrate_from and reload-agent: the agent does them or nobody.
+int action_by_agent(const Operation *operation);
+// The same for those that need a sound definition (start, reload-agent): one that the admin has to
+// mend first is not worth waiting for the agent.
+int action_by_agent_checked(const Operation *operation);
+int action_validate_all(const Operation *operation);
