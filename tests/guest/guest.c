@@ -108,8 +108,10 @@ static inline uint64_t random_next(Random *random)
 
 static void random_words(Random *random, uint64_t *words, size_t count)
 {
+    Random local = *random; // words could alias *random: a copy stays in registers
     for (size_t i = 0; i < count; i++)
-        words[i] = random_next(random);
+        words[i] = random_next(&local);
+    *random = local;
 }
 
 // Order matters: a page in another one's place changes the sum.
@@ -193,6 +195,7 @@ static bool fill(size_t bytes)
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         return false;
+    madvise(memory, bytes, MADV_HUGEPAGE); // fewer faults; they are most of the time without KVM
     Random random = random_seeded(boot_id);
     random_words(&random, memory, bytes / sizeof(uint64_t));
     filled = memory;
