@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Opens a sealed image and verifies everything but its pages, which are verified as they are read.
+#pragma once
+
+#include "migrate/area_io.h"
+
+typedef struct FerryImageReader FerryImageReader;
+
+// Borrows AREA. FERRY_ERROR_STATE: the record is not SEALED with EPOCH. FERRY_ERROR_CORRUPT:
+// descriptor, index or device state do not match their CRC32C, or say what cannot be.
+FerryImageReader *ferry_image_reader_open(FerryArea *area, uint64_t epoch, GError **error);
+void ferry_image_reader_free(FerryImageReader *reader);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(FerryImageReader, ferry_image_reader_free)
+
+const FerryRecord *ferry_image_reader_record(const FerryImageReader *reader);
+const FerryDescriptor *ferry_image_reader_descriptor(const FerryImageReader *reader);
+// What QEMU wrote after RAM: descriptor's tail_length bytes, borrowed.
+const uint8_t *ferry_image_reader_tail(const FerryImageReader *reader);
+FerryPageState ferry_image_reader_state(const FerryImageReader *reader, uint64_t page);
+
+// Reads N pages, all of them present, and verifies them. Any thread; several at the same time.
+bool ferry_image_reader_pages(FerryImageReader *reader, uint64_t page, size_t n, uint8_t *buffer,
+                              GError **error);
+uint64_t ferry_image_reader_bytes(const FerryImageReader *reader); // read from storage so far

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "migrate/child.h"
+#include "migrate/pager.h"
+
+#include <string.h>
+
+struct FerryPager {
+    FerryChild *child;
+    FerryPagerEvents events;
+    gpointer data;
+    bool over; // loaded or failed was told
+};
+
+static FerryPagerProgress progress_from(json_t *event)
+{
+    return (FerryPagerProgress){
+        .bytes_read = (uint64_t)json_integer_value(json_object_get(event, "bytes_read")),
+        .bytes_sent = (uint64_t)json_integer_value(json_object_get(event, "bytes_sent")),
+        .bytes_total = (uint64_t)json_integer_value(json_object_get(event, "bytes_total")),
+    };
+}
+
+static void fail(FerryPager *pager, const GError *error)
+{
+    pager->over = true;
+    pager->events.failed(pager, error, pager->data);
+}
+
+static void on_event(const char *name, json_t *event, gpointer data)
+{
+    FerryPager *pager = data;
+    FerryPagerProgress progress = progress_from(event);
+    if (pager->over) {
+        g_debug("vmferry-pager said \"%s\" after its end", name);
+    } else if (strcmp(name, "connected") == 0) {
+        pager->events.connected(pager, pager->data);
+    } else if (strcmp(name, "progress") == 0) {
+        pager->events.progress(pager, &progress, pager->data);
+    } else if (strcmp(name, "loaded") == 0) {
+        pager->over = true;
+        pager->events.loaded(pager, &progress, pager->data);
+    } else if (strcmp(name, "error") == 0) {
+        g_autoptr(GError) error = ferry_child_error(event);
+        fail(pager, error);
+    }
+}
+
+static void on_ended(const GError *error, gpointer data)
+{
+    FerryPager *pager = data;
+    if (!pager->over)
+        fail(pager, error);
+}
+
+static const FerryChildEvents child_events = {.event = on_event, .ended = on_ended};
+
+FerryPager *ferry_pager_start(const char *libexec_dir, const char *area_path,
+                              const char *socket_path, const FerryPagerEvents *events,
+                              gpointer data, GError **error)
+{
+    g_autofree char *program = g_build_filename(libexec_dir, "vmferry-pager", NULL);
+    const char *argv[] = {program, "--area", area_path, "--socket", socket_path, NULL};
+    FerryPager *pager = g_new0(FerryPager, 1);
+    *pager = (FerryPager){.events = *events, .data = data};
+    pager->child = ferry_child_start(argv, &child_events, pager, error);
+    if (pager->child == NULL)
+        g_clear_pointer(&pager, g_free);
+    return pager;
+}
+
+void ferry_pager_load(FerryPager *pager, uint64_t epoch)
+{
+    ferry_child_command(pager->child, json_pack("{s:s, s:I}", "cmd", "load", "epoch",
+                                                (json_int_t)epoch));
+}
+
+void ferry_pager_free(FerryPager *pager)
+{
+    if (pager == NULL)
+        return;
+    ferry_child_free(pager->child);
+    g_free(pager);
+}

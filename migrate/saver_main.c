@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// vmferry-saver: QEMU's outgoing migration stream into a state area. Started by vmferryd
+// (migrate/saver.h); reports on standard output, one JSON object a line.
+#include "migrate/image_writer.h"
+#include "migrate/program.h"
+#include "migrate/stream_in.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { NICE = 5, PROGRESS_US = 200 * 1000, PAGES_BETWEEN_LOOKS = 512 };
+
+typedef struct {
+    char *area, *socket;
+    gint64 epoch;
+} Options;
+
+typedef struct {
+    int fd;
+    uint64_t stream_bytes;
+    FerryImageWriter *writer;
+    FerryImage image;
+    gint64 told_at;
+    unsigned pages; // since the last look at the clock
+} Saver;
+
+// --- what is told ---
+
+static json_t *counts_as_json(const Saver *saver, const char *event)
+{
+    FerryImageCounts counts;
+    ferry_image_writer_counts(saver->writer, &counts);
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "event", event, "bytes_written",
+                     (json_int_t)counts.bytes_written, "stream_bytes",
+                     (json_int_t)saver->stream_bytes, "pages_present", (json_int_t)counts.present,
+                     "pages_zero", (json_int_t)counts.zero, "passes", (json_int_t)counts.passes,
+                     "ram_bytes", (json_int_t)counts.ram_bytes);
+}
+
+static void tell_progress(Saver *saver)
+{
+    if (++saver->pages < PAGES_BETWEEN_LOOKS)
+        return;
+    saver->pages = 0;
+    gint64 now = g_get_monotonic_time();
+    if (now - saver->told_at < PROGRESS_US)
+        return;
+    saver->told_at = now;
+    ferry_program_event(counts_as_json(saver, "progress"));
+}
+
+static void tell_flushed(const Saver *saver)
+{
+    const FerryImage *image = &saver->image;
+    json_t *event = counts_as_json(saver, "flushed");
+    json_object_set_new(event, "descriptor_offset",
+                        json_integer((json_int_t)image->descriptor_offset));
+    json_object_set_new(event, "descriptor_length", json_integer(image->descriptor_length));
+    json_object_set_new(event, "descriptor_crc32c", json_integer(image->descriptor_crc32c));
+    ferry_program_event(event);
+}
+
+// --- the stream's parts ---
+
+static bool on_config(void *env, const uint8_t *bytes, size_t length, GError **error)
+{
+    return ferry_image_writer_config(((Saver *)env)->writer, bytes, length, error);
+}
+
+static bool on_blocks(void *env, const FerryBlock *blocks, uint32_t n_blocks,
+                      uint64_t total_pages, GError **error)
+{
+    return ferry_image_writer_blocks(((Saver *)env)->writer, blocks, n_blocks, total_pages, error);
+}
+
+static bool on_zero(void *env, uint64_t page, GError **error)
+{
+    Saver *saver = env;
+    tell_progress(saver);
+    return ferry_image_writer_zero(saver->writer, page, error);
+}
+
+static bool on_page(void *env, uint64_t page, const uint8_t *bytes, GError **error)
+{
+    Saver *saver = env;
+    tell_progress(saver);
+    return ferry_image_writer_page(saver->writer, page, bytes, error);
+}
+
+static bool on_ram_end(void *env, GError **error)
+{
+    return ferry_image_writer_ram_end(((Saver *)env)->writer, error);
+}
+
+static bool on_tail(void *env, const uint8_t *bytes, size_t length, size_t device_length,
+                    GError **error)
+{
+    Saver *saver = env;
+    return ferry_image_writer_finish(saver->writer, bytes, length, device_length, &saver->image,
+                                     error);
+}
+
+static const FerryStreamEvents stream_events = {
+    .config = on_config,
+    .blocks = on_blocks,
+    .zero = on_zero,
+    .page = on_page,
+    .ram_end = on_ram_end,
+    .tail = on_tail,
+};
+
+// --- the socket ---
+
+static ssize_t read_stream(void *env, void *buffer, size_t bytes)
+{
+    Saver *saver = env;
+    ssize_t n = read(saver->fd, buffer, bytes);
+    saver->stream_bytes += n > 0 ? (uint64_t)n : 0;
+    return n;
+}
+
+static bool socket_error(const char *path, const char *what, GError **error)
+{
+    g_set_error(error, FERRY_ERROR, FERRY_ERROR_CHILD, "socket %s: %s: %s", path, what,
+                g_strerror(errno));
+    return false;
+}
+
+// Waits for QEMU; returns the connection or -1.
+static int accept_one(const char *path, GError **error)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (g_strlcpy(address.sun_path, path, sizeof(address.sun_path)) >= sizeof(address.sun_path)) {
+        errno = ENAMETOOLONG;
+        socket_error(path, "listening", error);
+        return -1;
+    }
+    unlink(path);
+    umask(077);
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof(address)) != 0 ||
+        listen(listener, 1) != 0) {
+        socket_error(path, "listening", error);
+        return -1;
+    }
+    ferry_program_event(json_pack("{s:s}", "event", "listening"));
+    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    if (fd < 0)
+        socket_error(path, "accepting", error);
+    close(listener);
+    unlink(path);
+    return fd;
+}
+
+static bool save(const Options *options, GError **error)
+{
+    g_autoptr(FerryArea) area = ferry_area_open(options->area, error);
+    if (area == NULL)
+        return false;
+    g_autoptr(FerryImageWriter) writer = ferry_image_writer_new(area, (uint64_t)options->epoch);
+    Saver saver = {.writer = writer, .told_at = g_get_monotonic_time()};
+    saver.fd = accept_one(options->socket, error);
+    if (saver.fd < 0)
+        return false;
+    bool saved = ferry_stream_read(read_stream, &saver, &stream_events, &saver, error);
+    close(saver.fd);
+    if (saved)
+        tell_flushed(&saver);
+    return saved;
+}
+
+int main(int argc, char **argv)
+{
+    Options options = {0};
+    GOptionEntry entries[] = {
+        {"area", 0, 0, G_OPTION_ARG_FILENAME, &options.area, "state area to write", "PATH"},
+        {"socket", 0, 0, G_OPTION_ARG_FILENAME, &options.socket, "where QEMU connects", "PATH"},
+        {"epoch", 0, 0, G_OPTION_ARG_INT64, &options.epoch, "epoch of the record", "N"},
+        {0},
+    };
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GOptionContext) context = g_option_context_new("- saves a VM for vmferryd");
+    g_option_context_add_main_entries(context, entries, NULL);
+    if (!g_option_context_parse(context, &argc, &argv, &error) || options.area == NULL ||
+        options.socket == NULL || options.epoch <= 0) {
+        fprintf(stderr, "vmferry-saver: %s\n",
+                error != NULL ? error->message : "--area, --socket and --epoch are needed");
+        return 2;
+    }
+    ferry_program_end_with_agent();
+    setpriority(PRIO_PROCESS, 0, NICE); // the guest goes first
+    int code = save(&options, &error) ? 0 : ferry_program_failed(error);
+    g_free(options.area);
+    g_free(options.socket);
+    return code;
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "migrate/stream_out.h"
+
+#include "migrate/qemu_stream.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+enum {
+    RAM_SECTION = 2, // any number, the same in all sections
+    HEADS = 64 * 1024,
+    PARTS = 512,
+    MAX_HEAD = 8 + 1 + 255 + 1,
+};
+
+struct FerryStreamOut {
+    int fd;
+    const FerryDescriptor *descriptor;
+    const FerryBlock *block; // of the last page
+    uint8_t heads[HEADS]; // everything but pages
+    size_t n_heads;
+    struct iovec parts[PARTS];
+    size_t n_parts;
+    uint64_t bytes;
+};
+
+FerryStreamOut *ferry_stream_out_new(int fd, const FerryDescriptor *descriptor)
+{
+    FerryStreamOut *out = g_new0(FerryStreamOut, 1);
+    out->fd = fd;
+    out->descriptor = descriptor;
+    int size = 1024 * 1024; // a hint: fewer changes between us and QEMU
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    return out;
+}
+
+void ferry_stream_out_free(FerryStreamOut *out)
+{
+    g_free(out);
+}
+
+uint64_t ferry_stream_out_bytes(const FerryStreamOut *out)
+{
+    return out->bytes;
+}
+
+// --- bytes ---
+
+static void drop_sent(struct msghdr *message, size_t sent)
+{
+    while (message->msg_iovlen > 0 && sent >= message->msg_iov->iov_len) {
+        sent -= message->msg_iov->iov_len;
+        message->msg_iov++;
+        message->msg_iovlen--;
+    }
+    if (sent > 0) {
+        message->msg_iov->iov_base = (uint8_t *)message->msg_iov->iov_base + sent;
+        message->msg_iov->iov_len -= sent;
+    }
+}
+
+bool ferry_stream_out_flush(FerryStreamOut *out, GError **error)
+{
+    struct msghdr message = {.msg_iov = out->parts, .msg_iovlen = out->n_parts};
+    while (message.msg_iovlen > 0) {
+        ssize_t n = sendmsg(out->fd, &message, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            g_set_error(error, FERRY_ERROR, FERRY_ERROR_STREAM,
+                        "QEMU stopped reading its memory: %s; its log says why",
+                        g_strerror(errno));
+            return false;
+        }
+        out->bytes += (uint64_t)n;
+        drop_sent(&message, (size_t)n);
+    }
+    out->n_parts = 0;
+    out->n_heads = 0;
+    return true;
+}
+
+static bool make_room(FerryStreamOut *out, size_t heads, GError **error)
+{
+    if (out->n_parts + 2 <= PARTS && out->n_heads + heads <= HEADS)
+        return true;
+    return ferry_stream_out_flush(out, error);
+}
+
+// Room was made. Bytes that follow each other go as one part.
+static void add_head(FerryStreamOut *out, const void *bytes, size_t length)
+{
+    uint8_t *at = out->heads + out->n_heads;
+    memcpy(at, bytes, length);
+    out->n_heads += length;
+    struct iovec *last = out->n_parts > 0 ? &out->parts[out->n_parts - 1] : NULL;
+    if (last != NULL && (uint8_t *)last->iov_base + last->iov_len == at)
+        last->iov_len += length;
+    else
+        out->parts[out->n_parts++] = (struct iovec){at, length};
+}
+
+static void add8(FerryStreamOut *out, uint8_t value)
+{
+    add_head(out, &value, sizeof(value));
+}
+
+static void add32(FerryStreamOut *out, uint32_t value)
+{
+    value = GUINT32_TO_BE(value);
+    add_head(out, &value, sizeof(value));
+}
+
+static void add64(FerryStreamOut *out, uint64_t value)
+{
+    value = GUINT64_TO_BE(value);
+    add_head(out, &value, sizeof(value));
+}
+
+static void add_name(FerryStreamOut *out, const char *name)
+{
+    uint8_t length = (uint8_t)strnlen(name, UINT8_MAX);
+    add8(out, length);
+    add_head(out, name, length);
+}
+
+// --- sections ---
+
+static void add_section_end(FerryStreamOut *out)
+{
+    add64(out, QEMU_RAM_EOS);
+    add8(out, QEMU_VM_SECTION_FOOTER);
+    add32(out, RAM_SECTION);
+}
+
+// The list of FERRY_MAX_BLOCKS blocks fits in the empty buffer.
+G_STATIC_ASSERT(HEADS >= FERRY_MAX_CONFIG + FERRY_MAX_BLOCKS * MAX_HEAD + 1024);
+
+bool ferry_stream_out_head(FerryStreamOut *out, GError **error)
+{
+    const FerryDescriptor *descriptor = out->descriptor;
+    if (!ferry_stream_out_flush(out, error))
+        return false;
+    add32(out, QEMU_VM_FILE_MAGIC);
+    add32(out, QEMU_VM_FILE_VERSION);
+    add_head(out, descriptor->config, descriptor->config_length);
+    add8(out, QEMU_VM_SECTION_START);
+    add32(out, RAM_SECTION);
+    add_name(out, "ram");
+    add32(out, 0);
+    add32(out, QEMU_RAM_VERSION);
+    add64(out, descriptor->total_pages * FERRY_PAGE | QEMU_RAM_MEM_SIZE);
+    for (uint32_t i = 0; i < descriptor->n_blocks; i++) {
+        add_name(out, descriptor->blocks[i].name);
+        add64(out, descriptor->blocks[i].length);
+    }
+    add_section_end(out);
+    add8(out, QEMU_VM_SECTION_END);
+    add32(out, RAM_SECTION);
+    return ferry_stream_out_flush(out, error);
+}
+
+static bool holds(const FerryBlock *block, uint64_t page)
+{
+    return page >= block->first_page && page - block->first_page < block->length / FERRY_PAGE;
+}
+
+// PAGE is below the descriptor's total_pages.
+static void add_page_head(FerryStreamOut *out, uint64_t page, uint64_t kind)
+{
+    const FerryBlock *blocks = out->descriptor->blocks;
+    const FerryBlock *block = out->block;
+    if (block == NULL || !holds(block, page))
+        for (block = blocks; !holds(block, page);)
+            block++;
+    uint64_t address = (page - block->first_page) * FERRY_PAGE;
+    add64(out, address | kind | (block == out->block ? QEMU_RAM_CONTINUE : 0));
+    if (block != out->block)
+        add_name(out, block->name);
+    out->block = block;
+}
+
+bool ferry_stream_out_page(FerryStreamOut *out, uint64_t page, const uint8_t *bytes,
+                           GError **error)
+{
+    if (!make_room(out, MAX_HEAD, error))
+        return false;
+    add_page_head(out, page, QEMU_RAM_PAGE);
+    out->parts[out->n_parts++] = (struct iovec){(void *)(uintptr_t)bytes, FERRY_PAGE};
+    return true;
+}
+
+bool ferry_stream_out_zero(FerryStreamOut *out, uint64_t page, GError **error)
+{
+    if (!make_room(out, MAX_HEAD, error))
+        return false;
+    add_page_head(out, page, QEMU_RAM_ZERO);
+    add8(out, 0);
+    return true;
+}
+
+bool ferry_stream_out_tail(FerryStreamOut *out, const uint8_t *tail, GError **error)
+{
+    if (!make_room(out, MAX_HEAD, error))
+        return false;
+    add_section_end(out);
+    if (!ferry_stream_out_flush(out, error))
+        return false;
+    out->parts[out->n_parts++] =
+        (struct iovec){(void *)(uintptr_t)tail, out->descriptor->tail_length};
+    return ferry_stream_out_flush(out, error);
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Writes the stream that QEMU loads a guest from (QEMU-FACTS; migration/ram.c, savevm.c). Blocks on
+// the socket. Each function: FERRY_ERROR_STREAM when QEMU went away.
+#pragma once
+
+#include "migrate/image.h"
+
+typedef struct FerryStreamOut FerryStreamOut;
+
+// Borrows FD, a connected stream socket, and DESCRIPTOR.
+FerryStreamOut *ferry_stream_out_new(int fd, const FerryDescriptor *descriptor);
+void ferry_stream_out_free(FerryStreamOut *out);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(FerryStreamOut, ferry_stream_out_free)
+
+// Magic, configuration, RAM's start with the list of blocks.
+bool ferry_stream_out_head(FerryStreamOut *out, GError **error);
+// Pages between head and tail, in any order. BYTES has to stay until the next flush.
+bool ferry_stream_out_page(FerryStreamOut *out, uint64_t page, const uint8_t *bytes,
+                           GError **error);
+bool ferry_stream_out_zero(FerryStreamOut *out, uint64_t page, GError **error);
+bool ferry_stream_out_flush(FerryStreamOut *out, GError **error);
+// RAM's end and what QEMU wrote after it; flushes.
+bool ferry_stream_out_tail(FerryStreamOut *out, const uint8_t *tail, GError **error);
+
+uint64_t ferry_stream_out_bytes(const FerryStreamOut *out); // sent so far
