@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include "migrate/command/client.h"
+
+// A line about EVENT.
+void events_print(json_t *event, const Options *options);
+// Prints new events until something ends the command; comes back only with an ERROR that time does
+// not heal (the token is wrong).
+bool events_follow(Client *client, const Options *options, GError **error);

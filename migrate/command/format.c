@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "migrate/command/format.h"
+
+char *format_bytes(double bytes)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+    gsize unit = 0;
+    while (bytes >= 1024 && unit + 1 < G_N_ELEMENTS(units)) {
+        bytes /= 1024;
+        unit++;
+    }
+    gboolean whole = bytes >= 100 || bytes == (double)(gint64)bytes;
+    return g_strdup_printf(whole ? "%.0f %s" : "%.1f %s", bytes, units[unit]);
+}
+
+char *format_ms(double ms)
+{
+    if (ms < 1000)
+        return g_strdup_printf(ms < 10 ? "%.1f ms" : "%.0f ms", ms);
+    if (ms < 120000)
+        return g_strdup_printf("%.1f s", ms / 1000);
+    guint64 seconds = (guint64)(ms / 1000);
+    return g_strdup_printf("%" G_GUINT64_FORMAT " min %" G_GUINT64_FORMAT " s", seconds / 60,
+                           seconds % 60);
+}
+
+char *format_mib(json_t *mib)
+{
+    return json_is_number(mib) ? format_bytes(json_number_value(mib) * 1048576) : g_strdup("-");
+}
+
+char *format_time(const char *iso)
+{
+    if (iso == NULL)
+        return g_strdup("-");
+    g_autoptr(GTimeZone) utc = g_time_zone_new_utc();
+    g_autoptr(GDateTime) time = g_date_time_new_from_iso8601(iso, utc);
+    g_autoptr(GDateTime) local = time != NULL ? g_date_time_to_local(time) : NULL;
+    return local != NULL ? g_date_time_format(local, "%Y-%m-%d %H:%M:%S") : g_strdup(iso);
+}
+
+char *format_count(json_int_t count, const char *one, const char *many)
+{
+    return g_strdup_printf("%" JSON_INTEGER_FORMAT " %s", count, count == 1 ? one : many);
+}

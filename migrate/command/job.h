@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Follows a long operation of the cluster to its end.
+#pragma once
+
+#include "migrate/command/client.h"
+
+// REPLY (borrowed) is the answer to the request that began the job: {"job":"n1-7",...}. Follows it
+// and prints what came of it; or, with --no-wait, prints its id. False with ERROR where the job
+// failed (its object is printed all the same with --json) or was lost sight of.
+bool job_follow(Client *client, const Options *options, json_t *reply, GError **error);

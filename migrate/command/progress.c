@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "migrate/command/progress.h"
+
+#include "migrate/command/format.h"
+#include "migrate/command/output.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum { BAR_MIN = 8, BAR_MAX = 30, DEFAULT_WIDTH = 80 };
+
+void progress_start(Progress *progress)
+{
+    *progress = (Progress){.terminal = isatty(STDERR_FILENO)};
+}
+
+static int terminal_width(void)
+{
+    struct winsize size;
+    bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+    return known ? size.ws_col : DEFAULT_WIDTH;
+}
+
+// "  62%  318 MiB of 512 MiB  210 MiB/s  1.2 s left"
+static char *figures(json_t *job, double done, double total)
+{
+    GString *text = g_string_new(NULL);
+    g_autofree char *bytes_done = format_bytes(done);
+    g_autofree char *bytes_total = format_bytes(total);
+    double rate = json_number_value(json_object_get(job, "rate"));
+    json_t *eta = json_object_get(job, "eta_s");
+    g_string_printf(text, "%3.0f%%  %s of %s", MIN(100, done * 100 / total), bytes_done,
+                    bytes_total);
+    if (rate > 0) {
+        g_autofree char *bytes_rate = format_bytes(rate);
+        g_string_append_printf(text, "  %s/s", bytes_rate);
+    }
+    if (json_is_number(eta)) {
+        g_autofree char *left = format_ms(json_number_value(eta) * 1000);
+        g_string_append_printf(text, "  %s left", left);
+    }
+    return g_string_free(text, FALSE);
+}
+
+static char *bar(double done, double total, int width)
+{
+    int full = (int)(MIN(1, done / total) * width);
+    g_autofree char *hashes = g_strnfill((gsize)full, '#');
+    g_autofree char *dots = g_strnfill((gsize)(width - full), '.');
+    return g_strconcat("[", hashes, dots, "]", NULL);
+}
+
+static void show_bar(json_t *job, const char *label)
+{
+    double done = json_number_value(json_object_get(job, "bytes_done"));
+    double total = json_number_value(json_object_get(job, "bytes_total"));
+    int width = terminal_width() - 1;
+    g_autoptr(GString) line = g_string_new(label);
+    if (total > 0) {
+        g_autofree char *numbers = figures(job, done, total);
+        int room = width - (int)line->len - (int)strlen(numbers) - 6;
+        g_autofree char *gauge =
+            room >= BAR_MIN ? bar(done, total, MIN(room, BAR_MAX)) : g_strdup("");
+        g_string_append_printf(line, "  %s  %s", gauge, numbers);
+    }
+    fprintf(stderr, "\r%.*s\033[K", width, line->str);
+    fflush(stderr);
+}
+
+void progress_show(Progress *progress, json_t *job)
+{
+    const char *phase = output_text(job, "phase");
+    g_autofree char *text =
+        g_strdup_printf("%s %s: %s", output_text(job, "kind"), output_text(job, "vm"), phase);
+    g_autofree char *label = output_clean(text);
+    if (progress->terminal) {
+        show_bar(job, label);
+        progress->shown = true;
+    } else if (g_strcmp0(progress->phase, phase) != 0 && strcmp(phase, "-") != 0) {
+        fprintf(stderr, "%s\n", label);
+        g_free(progress->phase);
+        progress->phase = g_strdup(phase);
+    }
+}
+
+void progress_end(Progress *progress)
+{
+    if (progress->shown)
+        fputs("\r\033[K", stderr);
+    progress->shown = false;
+    g_clear_pointer(&progress->phase, g_free);
+}
