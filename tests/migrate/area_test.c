@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// State areas as files and as raw block devices: preparing, header slots, what is refused.
+#include "tests/migrate/area_support.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define OTHER_UUID "99999999-2222-3333-4444-555555555555"
+
+static FerryRecord read_record(const char *path)
+{
+    g_autoptr(GError) error = NULL;
+    FerryRecord record = {0};
+    g_autoptr(FerryArea) area = ferry_area_open(path, &error);
+    g_assert_no_error(error);
+    ferry_area_read_record(area, &record, &error);
+    g_assert_no_error(error);
+    return record;
+}
+
+static void check_life(AreaFixture *f)
+{
+    g_autoptr(GError) error = NULL;
+    area_fixture_saving(f, 64);
+    FerryRecord record = read_record(f->path);
+    g_assert_cmpint(record.state, ==, FERRY_SAVING);
+    g_assert_cmpuint(record.sequence, ==, 3);
+    g_assert_cmpuint(record.epoch, ==, 1);
+    g_assert_cmpstr(record.vm, ==, "guest");
+    g_assert_cmpstr(record.owner, ==, "n1");
+    // Prepared again by the same VM: left as it is.
+    g_assert_true(ferry_area_prepare(f->path, TEST_UUID, "guest", 64, &error));
+    g_assert_cmpuint(read_record(f->path).sequence, ==, 3);
+    // Another VM's: refused, untouched.
+    g_assert_false(ferry_area_prepare(f->path, OTHER_UUID, "other", 64, &error));
+    g_assert_error(error, FERRY_ERROR, FERRY_ERROR_OTHER_VM);
+    g_assert_nonnull(strstr(error->message, "guest"));
+    g_clear_error(&error);
+    g_assert_false(ferry_area_release(f->path, OTHER_UUID, &error));
+    g_assert_error(error, FERRY_ERROR, FERRY_ERROR_OTHER_VM);
+    g_clear_error(&error);
+    g_assert_cmpuint(read_record(f->path).sequence, ==, 3);
+    g_assert_true(ferry_area_release(f->path, TEST_UUID, &error));
+    g_assert_no_error(error);
+}
+
+static void test_file(void)
+{
+    AreaFixture f;
+    struct stat status;
+    area_fixture_file(&f, 0);
+    check_life(&f);
+    g_assert_cmpint(stat(f.path, &status), ==, -1); // released: gone
+    area_fixture_clear(&f);
+}
+
+static void test_block_device(void)
+{
+    AreaFixture f;
+    g_autoptr(GError) error = NULL;
+    if (!area_fixture_loop(&f, ferry_area_size_needed(64))) {
+        g_test_skip("no loop device can be made here");
+        return;
+    }
+    check_life(&f);
+    // Released: blank, another VM may have it.
+    g_assert_true(ferry_area_prepare(f.path, OTHER_UUID, "other", 64, &error));
+    g_assert_no_error(error);
+    area_fixture_clear(&f);
+}
+
+static void test_too_small(void)
+{
+    AreaFixture f;
+    g_autoptr(GError) error = NULL;
+    if (!area_fixture_loop(&f, ferry_area_size_needed(64) - 4096)) {
+        g_test_skip("no loop device can be made here");
+        return;
+    }
+    g_assert_false(ferry_area_prepare(f.path, TEST_UUID, "guest", 64, &error));
+    g_assert_error(error, FERRY_ERROR, FERRY_ERROR_TOO_SMALL);
+    g_assert_nonnull(strstr(error->message, f.path));
+    g_clear_error(&error);
+    g_autoptr(FerryArea) area = ferry_area_open(f.path, &error);
+    FerryRecord record;
+    g_assert_false(ferry_area_read_record(area, &record, &error)); // nothing was written
+    g_clear_pointer(&area, ferry_area_close);
+    area_fixture_clear(&f);
+}
+
+static void test_file_grows(void)
+{
+    AreaFixture f;
+    g_autoptr(GError) error = NULL;
+    area_fixture_file(&f, 0);
+    g_assert_true(ferry_area_prepare(f.path, TEST_UUID, "guest", 64, &error));
+    g_assert_false(ferry_area_check(f.path, TEST_UUID, 4096, &error));
+    g_assert_error(error, FERRY_ERROR, FERRY_ERROR_TOO_SMALL);
+    g_clear_error(&error);
+    g_assert_true(ferry_area_prepare(f.path, TEST_UUID, "guest", 4096, &error));
+    g_assert_true(ferry_area_check(f.path, TEST_UUID, 4096, &error));
+    g_assert_no_error(error);
+    area_fixture_clear(&f);
+}
+
+static void test_foreign_data(void)
+{
+    AreaFixture f;
+    g_autoptr(GError) error = NULL;
+    area_fixture_file(&f, ferry_area_size_needed(64));
+    area_fixture_flip(&f, 100 * 1024);
+    g_assert_false(ferry_area_prepare(f.path, TEST_UUID, "guest", 64, &error));
+    g_assert_error(error, FERRY_ERROR, FERRY_ERROR_FORMAT);
+    g_assert_nonnull(strstr(error->message, f.path));
+    area_fixture_clear(&f);
+}
+
+static void test_no_such_place(void)
+{
+    g_autoptr(GError) error = NULL;
+    g_assert_false(ferry_area_prepare("/nowhere/at/all.vmf", TEST_UUID, "guest", 64, &error));
+    g_assert_error(error, FERRY_ERROR, FERRY_ERROR_IO);
+    g_assert_nonnull(strstr(error->message, "/nowhere/at/all.vmf"));
+    g_clear_error(&error);
+    g_assert_false(ferry_area_prepare("/", TEST_UUID, "guest", 64, &error));
+    g_assert_nonnull(error);
+}
+
+// A torn write of the newer slot leaves the older one, which is the state before that write.
+static void test_torn_slot(void)
+{
+    AreaFixture f;
+    area_fixture_file(&f, 0);
+    area_fixture_saving(&f, 64);
+    // Sequence 1 went to slot A, 2 to B, 3 to A.
+    area_fixture_flip(&f, FERRY_SLOT_A + 2000);
+    FerryRecord record = read_record(f.path);
+    g_assert_cmpuint(record.sequence, ==, 2);
+    g_assert_cmpint(record.state, ==, FERRY_RUNNING);
+    // The next write goes over the broken slot, not over the good one.
+    area_fixture_advance(&f, FERRY_OFF, false, NULL);
+    area_fixture_flip(&f, FERRY_SLOT_A + 2000);
+    g_assert_cmpuint(read_record(f.path).sequence, ==, 2);
+    area_fixture_clear(&f);
+}
+
+static void test_both_slots_broken(void)
+{
+    AreaFixture f;
+    g_autoptr(GError) error = NULL;
+    FerryRecord record;
+    area_fixture_file(&f, 0);
+    area_fixture_saving(&f, 64);
+    area_fixture_flip(&f, FERRY_SLOT_A + 30);
+    area_fixture_flip(&f, FERRY_SLOT_B + 4095);
+    g_autoptr(FerryArea) area = ferry_area_open(f.path, &error);
+    g_assert_false(ferry_area_read_record(area, &record, &error));
+    g_assert_error(error, FERRY_ERROR, FERRY_ERROR_FORMAT);
+    g_assert_nonnull(strstr(error->message, f.path));
+    area_fixture_clear(&f);
+}
+
+// A decision that was based on an older record is not written.
+static void test_expected_sequence(void)
+{
+    AreaFixture f;
+    g_autoptr(GError) error = NULL;
+    area_fixture_file(&f, 0);
+    area_fixture_saving(&f, 64);
+    FerryRecord record = read_record(f.path);
+    g_assert_true(ferry_record_advance(&record, FERRY_RUNNING, false, "n2", &error));
+    g_autoptr(FerryArea) area = ferry_area_open(f.path, &error);
+    g_assert_false(ferry_area_write_record(area, &record, 2, &error));
+    g_assert_error(error, FERRY_ERROR, FERRY_ERROR_STATE);
+    g_assert_cmpint(read_record(f.path).state, ==, FERRY_SAVING);
+    area_fixture_clear(&f);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/area/file", test_file);
+    g_test_add_func("/area/block-device", test_block_device);
+    g_test_add_func("/area/too-small", test_too_small);
+    g_test_add_func("/area/file-grows", test_file_grows);
+    g_test_add_func("/area/foreign-data", test_foreign_data);
+    g_test_add_func("/area/no-such-place", test_no_such_place);
+    g_test_add_func("/area/torn-slot", test_torn_slot);
+    g_test_add_func("/area/both-slots-broken", test_both_slots_broken);
+    g_test_add_func("/area/expected-sequence", test_expected_sequence);
+    return g_test_run();
+}
