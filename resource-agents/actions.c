@@ -10,7 +10,7 @@ static int check_definition(const Operation *operation)
 {
     g_autoptr(GError) error = NULL;
     if (*operation->definition == '\0') {
-        operation_reason("definition: the parameter is missing; `vmferry vm define` sets it");
+        operation_reason("definition: the parameter is missing; `vmferry define` sets it");
         return OCF_ERR_CONFIGURED;
     }
     g_autoptr(HvDefinition) definition = hv_definition_parse(operation->definition, &error);
