@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <glib/gstdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
@@ -48,6 +49,13 @@ static gboolean housekeeping(gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
+// Without its sockets or its name the agent is of no use. The VMs run on; the next one adopts them.
+static void give_up(const char *why)
+{
+    g_critical("%s", why);
+    exit(1);
+}
+
 // --- from the first word of corosync to an open API ---
 
 static void adopted_all(Agent *agent)
@@ -56,7 +64,7 @@ static void adopted_all(Agent *agent)
     agent->ready = true;
     agent->ra = agent_ra_socket_new(agent, agent->config->run_dir, &error);
     if (agent->ra == NULL)
-        g_error("%s", error->message);
+        give_up(error->message);
     agent_messages_flush(agent);
     agent_vm_settle_adopted(agent);
     agent_status_changed(agent);
@@ -71,7 +79,7 @@ void agent_connected(Agent *agent)
     const char *name = agent_cluster_local_node(agent->cluster);
     if (agent->adopting) {
         if (strcmp(agent->name, name) != 0)
-            g_error("this node was %s and is %s now; restart vmferryd", agent->name, name);
+            give_up("this node's name in corosync.conf changed");
         agent_status_changed(agent);
         return;
     }
@@ -84,7 +92,7 @@ void agent_connected(Agent *agent)
     g_autoptr(GError) error = NULL;
     agent->http = agent_http_new(agent, agent->config, &error);
     if (agent->http == NULL)
-        g_error("%s", error->message);
+        give_up(error->message);
     agent_vm_adopt_all(agent, adopted_all);
 }
 

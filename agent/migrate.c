@@ -25,9 +25,8 @@ typedef struct {
     guint settle_timer;
 } Migrate;
 
-static void migrate_free(gpointer data)
+static void migrate_free(Migrate *migrate)
 {
-    Migrate *migrate = data;
     g_clear_handle_id(&migrate->settle_timer, g_source_remove);
     g_ptr_array_unref(migrate->candidates);
     g_string_free(migrate->refusals, TRUE);
@@ -51,6 +50,7 @@ static void unpreferred(const GError *error, gpointer data)
         g_warning("VM %s: %s", migrate->vm, error->message);
     agent_job_end(migrate->job, migrate->error, json_incref(migrate->result));
     g_hash_table_remove(migrate->agent->migrates, migrate->vm);
+    migrate_free(migrate);
 }
 
 static void end(Migrate *migrate)
