@@ -214,14 +214,17 @@ static bool listen_on(AgentRaSocket *self, GError **error)
 
 AgentRaSocket *agent_ra_socket_new(Agent *agent, const char *run_dir, GError **error)
 {
-    g_autoptr(AgentRaSocket) self = g_new(AgentRaSocket, 1);
+    AgentRaSocket *self = g_new(AgentRaSocket, 1);
     *self = (AgentRaSocket){
         .agent = agent,
         .path = g_build_filename(run_dir, "ra.sock", NULL),
         .fd = -1,
         .clients = g_hash_table_new(NULL, NULL),
     };
-    return listen_on(self, error) ? g_steal_pointer(&self) : NULL;
+    if (listen_on(self, error))
+        return self;
+    agent_ra_socket_free(self);
+    return NULL;
 }
 
 static void client_abandon(RaClient *client)

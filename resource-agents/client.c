@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 enum {
-    RETRY_MS = 100,
+    RETRY_US = 100000,
     HEAD_START_MS = 1000, // the agent gives up before we do, so that its reason is what is told
     MAX_REQUEST = 256 * 1024,
     MAX_REPLY = 64 * 1024,
@@ -89,7 +89,7 @@ static ClientResult silent(const Operation *operation, char **message)
 static ClientResult await_answer(const Operation *operation, int fd, const char *path, int *ocf,
                                  char **message)
 {
-    g_autofree char *text = g_malloc(MAX_REPLY);
+    char text[MAX_REPLY];
     for (;;) {
         struct pollfd readable = {.fd = fd, .events = POLLIN};
         unsigned left_ms = operation_left_ms(operation->end_us);
@@ -151,6 +151,6 @@ ClientResult client_insist(const Operation *operation, gint64 patience_us, gint6
         if (left_us <= 0)
             return result;
         g_clear_pointer(message, g_free);
-        g_usleep((gulong)MIN(left_us, RETRY_MS * 1000));
+        g_usleep((gulong)MIN(left_us, RETRY_US));
     }
 }

@@ -28,7 +28,7 @@ static int end_process(const Operation *operation, const char *agent_says)
     HvProcessState state = hv_process_look(operation->run_dir, operation->vm, 0, NULL, &error);
     if (state == HV_PROCESS_GONE)
         return OCF_SUCCESS;
-    unsigned left_ms = operation_left_ms(operation->deadline_us - ANSWER_MS * 1000);
+    unsigned left_ms = operation_left_ms(operation->deadline_us - (gint64)ANSWER_MS * 1000);
     unsigned kill_ms = MIN(KILL_MS, left_ms / 2);
     unsigned grace_ms = wants_grace(operation) ? left_ms - kill_ms : 0;
     if (state == HV_PROCESS_ALIVE &&

@@ -27,8 +27,8 @@ class MetaData(Case):
         self.assertEqual(self.root.get("name"), "VirtualMachine")
 
     def test_parameters(self):
-        parameters = {parameter.get("name"): (parameter.get("required"), parameter.get("reloadable"))
-                      for parameter in self.root.iter("parameter")}
+        parameters = {each.get("name"): (each.get("required"), each.get("reloadable"))
+                      for each in self.root.iter("parameter")}
         self.assertEqual(parameters, {"definition": ("1", "1"), "run_dir": ("0", "0")})
 
     def test_actions_are_those_that_are_registered(self):
