@@ -59,7 +59,7 @@ static void print_overview(Options *options)
         g_autofree char *usage = g_strconcat(commands[i].name, " ", commands[i].arguments, NULL);
         printf("  %-18s %s\n", usage, commands[i].summary);
     }
-    printf("  %-18s %s\n\n%s\n", "help [COMMAND]", "Show this help, or a command's", global);
+    printf("  %-18s %s\n\n%s", "help [COMMAND]", "Show this help, or a command's", global);
     printf("Exit status:\n"
            "  0  done\n"
            "  1  failed (a job, too)\n"

@@ -116,8 +116,6 @@ char *options_global_help(Options *options)
     g_option_context_set_help_enabled(context, FALSE);
     add_global(context, options);
     g_autofree char *help = g_option_context_get_help(context, TRUE, NULL);
-    const char *lines = strchr(help, '\n');
-    while (lines != NULL && *lines == '\n')
-        lines++;
-    return g_strdup(lines != NULL ? lines : "");
+    const char *lines = strstr(help, "\n\n"); // behind GOption's own usage line
+    return g_strdup(lines != NULL ? lines + 2 : help);
 }
