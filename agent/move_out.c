@@ -319,7 +319,7 @@ static void tell_end(AgentMoveOut *out, FerrySourceOutcome outcome, const GError
         break;
     case FERRY_SOURCE_RUNNING_ON:
         agent_events_add(events, "warning", "move.given-up", vm->name, NULL,
-                         "%s runs on on %s: %s", vm->name, vm->agent->name,
+                         "%s runs on, on %s: %s", vm->name, vm->agent->name,
                          error != NULL ? error->message : "given up");
         break;
     case FERRY_SOURCE_LEFT_SEALED:

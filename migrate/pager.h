@@ -16,6 +16,7 @@ typedef struct {
 
 typedef struct {
     void (*connected)(FerryPager *pager, gpointer data); // to QEMU's incoming socket
+    // At most 5 times a second; may be NULL.
     void (*progress)(FerryPager *pager, const FerryPagerProgress *progress, gpointer data);
     // Everything was sent and verified against its CRC32C. QEMU's own "completed" comes from hvcore.
     void (*loaded)(FerryPager *pager, const FerryPagerProgress *progress, gpointer data);

@@ -35,7 +35,8 @@ static void on_event(const char *name, json_t *event, gpointer data)
     } else if (strcmp(name, "connected") == 0) {
         pager->events.connected(pager, pager->data);
     } else if (strcmp(name, "progress") == 0) {
-        pager->events.progress(pager, &progress, pager->data);
+        if (pager->events.progress != NULL)
+            pager->events.progress(pager, &progress, pager->data);
     } else if (strcmp(name, "loaded") == 0) {
         pager->over = true;
         pager->events.loaded(pager, &progress, pager->data);
