@@ -84,7 +84,10 @@ def _parse(document):
 
 
 def _parse_node(node):
-    return {key: node.get(key) == "true" for key in ("online", "unclean", "standby", "pending")}
+    """Pacemaker calls a node online that is in corosync only; here its Pacemaker has joined too."""
+    parsed = {key: node.get(key) == "true" for key in ("online", "unclean", "standby", "pending")}
+    parsed["online"] = parsed["online"] and not parsed["pending"]
+    return parsed
 
 
 def _parse_resource(resource):
