@@ -145,6 +145,46 @@ static void test_server_ends(Server *server, gconstpointer data)
     happen(server, "nobody follows");
 }
 
+static gboolean set_true(gpointer flag)
+{
+    *(bool *)flag = true;
+    return G_SOURCE_REMOVE;
+}
+
+static guint iterations(guint ms)
+{
+    bool over = false;
+    guint count = 0;
+    g_timeout_add(ms, set_true, &over);
+    for (; !over; count++)
+        g_main_context_iteration(NULL, TRUE);
+    return count;
+}
+
+// With all kinds of clients that wait, the main loop sleeps.
+static void test_quiet(Server *server, gconstpointer data)
+{
+    (void)data;
+    g_autoptr(Client) streams = client_unix(server);
+    g_autoptr(Client) waits = client_unix(server);
+    g_autoptr(Client) half_closed = client_tcp(server);
+    g_autoptr(Client) idle = client_tcp(server);
+    client_ask(streams, "GET", "/v1/events", STREAM, NULL);
+    client_expect(streams, "vmferry's events");
+    client_ask(idle, "GET", "/v1/vms", TEST_AUTHORIZATION, NULL);
+    client_expect(idle, "]");
+    server->agent.later = true;
+    client_ask(half_closed, "GET", "/v1/events", STREAM TEST_AUTHORIZATION, NULL);
+    client_expect(half_closed, "vmferry's events");
+    g_assert_no_errno(shutdown(half_closed->fd, SHUT_WR));
+    client_ask(waits, "POST", "/v1/vms/a/start", "", NULL);
+    expect_set((gpointer *)&server->agent.reply);
+    iterations(50);
+    g_assert_cmpuint(iterations(300), <=, 10);
+    server_reply(server);
+    client_expect(waits, "n1-7");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -153,6 +193,7 @@ int main(int argc, char **argv)
     server_test("/api-events/stream-since", test_stream_since);
     server_test("/api-events/stream-left", test_stream_left);
     server_test("/api-events/stream-slow", test_stream_slow);
+    server_test("/api-events/quiet", test_quiet);
     server_test("/api-events/server-ends", test_server_ends);
     return g_test_run();
 }
