@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "resource-agents/metadata.h"
 
-// Timeouts and intervals are those that vmferryd registers a VM with (agent/cib_xml.c).
+// Timeouts and intervals are those that vmferryd registers a VM with (agent/cib_xml.c). The DTD that
+// resource-agents installs is OCF 1.0's; the internal subset, which is read first, adds what 1.1
+// brought.
 static const char xml[] =
     "<?xml version=\"1.0\"?>\n"
-    "<!DOCTYPE resource-agent SYSTEM \"ra-api-1.dtd\">\n"
+    "<!DOCTYPE resource-agent SYSTEM \"ra-api-1.dtd\" [\n"
+    "<!ATTLIST parameter reloadable (1|0) \"0\">\n"
+    "<!ATTLIST action name (start|stop|monitor|migrate_to|migrate_from|reload-agent|validate-all|"
+    "meta-data) #REQUIRED>\n"
+    "]>\n"
     "<resource-agent name=\"VirtualMachine\" version=\"" VMFERRY_VERSION "\">\n"
     "<version>1.1</version>\n"
     "<longdesc lang=\"en\">\n"
