@@ -29,14 +29,24 @@ char *format_mib(json_t *mib)
     return json_is_number(mib) ? format_bytes(json_number_value(mib) * 1048576) : g_strdup("-");
 }
 
-char *format_time(const char *iso)
+static char *format_local(const char *iso, const char *format)
 {
     if (iso == NULL)
         return g_strdup("-");
     g_autoptr(GTimeZone) utc = g_time_zone_new_utc();
     g_autoptr(GDateTime) time = g_date_time_new_from_iso8601(iso, utc);
     g_autoptr(GDateTime) local = time != NULL ? g_date_time_to_local(time) : NULL;
-    return local != NULL ? g_date_time_format(local, "%Y-%m-%d %H:%M:%S") : g_strdup(iso);
+    return local != NULL ? g_date_time_format(local, format) : g_strdup(iso);
+}
+
+char *format_time(const char *iso)
+{
+    return format_local(iso, "%Y-%m-%d %H:%M:%S");
+}
+
+char *format_clock(const char *iso)
+{
+    return format_local(iso, "%H:%M:%S");
 }
 
 char *format_count(json_int_t count, const char *one, const char *many)

@@ -98,8 +98,10 @@ static json_t *until_end(Follow *follow, GError **error)
         json_t *job = client_get_anywhere(follow->client, follow->path, &failure);
         const char *state = output_text(job, "state");
         if (job == NULL) {
-            if (worth_waiting(follow, failure))
+            if (worth_waiting(follow, failure)) {
+                progress_note(&progress, "no node can tell how the job is; asking on");
                 continue;
+            }
             set_lost(error, follow, failure);
             return NULL;
         }

@@ -21,7 +21,7 @@ static char *state_of(json_t *job)
 
 static void add_row(Table *table, json_t *job)
 {
-    g_autofree char *started = format_time(json_string_value(json_object_get(job, "started")));
+    g_autofree char *started = format_clock(json_string_value(json_object_get(job, "started")));
     g_autofree char *state = state_of(job);
     const char *error = json_string_value(json_object_get(job, "error"));
     table_add(table, output_text(job, "id"), started, output_text(job, "kind"),
@@ -30,10 +30,15 @@ static void add_row(Table *table, json_t *job)
 
 bool command_jobs(Client *client, const Options *options, char **args, GError **error)
 {
+    // They are kept for an hour: the date says nothing.
     static const TableColumn columns[] = {
-        {"JOB", false, false},  {"STARTED", false, false}, {"KIND", false, false},
-        {"VM", false, true},    {"NODE", false, false},    {"STATE", false, false},
-        {"ERROR", false, true},
+        {.heading = "JOB"},
+        {.heading = "STARTED"},
+        {.heading = "KIND"},
+        {.heading = "VM", .may_shrink = true},
+        {.heading = "NODE"},
+        {.heading = "STATE"},
+        {.heading = "ERROR", .may_wrap = true},
     };
     (void)args;
     json_t *jobs = client_get(client, "/v1/jobs", error);

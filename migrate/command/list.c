@@ -21,8 +21,11 @@ static void add_row(Table *table, json_t *vm)
 void list_print(json_t *vms)
 {
     static const TableColumn columns[] = {
-        {"NAME", false, true},   {"STATE", false, false}, {"NODE", false, false},
-        {"MEMORY", true, false}, {"VCPUS", true, false},
+        {.heading = "NAME", .may_shrink = true},
+        {.heading = "STATE"},
+        {.heading = "NODE"},
+        {.heading = "MEMORY", .right = true},
+        {.heading = "VCPUS", .right = true},
     };
     g_autoptr(Table) table = table_new(columns, G_N_ELEMENTS(columns));
     size_t index;

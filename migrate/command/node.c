@@ -20,6 +20,8 @@ static const char *state_of(json_t *node)
 // "1.2 GiB of 8 GiB"
 static char *memory_of(json_t *node)
 {
+    if (!json_is_number(json_object_get(node, "memory_mib")))
+        return g_strdup("-");
     g_autofree char *available = format_mib(json_object_get(node, "memory_available_mib"));
     g_autofree char *all = format_mib(json_object_get(node, "memory_mib"));
     return g_strdup_printf("%s of %s", available, all);
@@ -50,8 +52,11 @@ static void add_row(Table *table, json_t *node)
 void node_print_table(json_t *nodes)
 {
     static const TableColumn columns[] = {
-        {"NODE", false, true},        {"STATE", false, false}, {"ACCELERATOR", false, false},
-        {"MEMORY FREE", true, false}, {"VMS", true, false},
+        {.heading = "NODE", .may_shrink = true},
+        {.heading = "STATE"},
+        {.heading = "ACCELERATOR"},
+        {.heading = "MEMORY FREE", .right = true},
+        {.heading = "VMS", .right = true},
     };
     g_autoptr(Table) table = table_new(columns, G_N_ELEMENTS(columns));
     size_t index;

@@ -23,8 +23,15 @@ static int terminal_width(void)
     return known ? size.ws_col : DEFAULT_WIDTH;
 }
 
-// "  62%  318 MiB of 512 MiB  210 MiB/s  1.2 s left"
-static char *figures(json_t *job, double done, double total)
+static void append_if_room(GString *text, int room, char *part)
+{
+    if ((int)(text->len + strlen(part)) <= room)
+        g_string_append(text, part);
+    g_free(part);
+}
+
+// " 62%  318 MiB of 512 MiB  210 MiB/s  1.2 s left", the last parts only where there is ROOM.
+static char *figures(json_t *job, double done, double total, int room)
 {
     GString *text = g_string_new(NULL);
     g_autofree char *bytes_done = format_bytes(done);
@@ -35,11 +42,11 @@ static char *figures(json_t *job, double done, double total)
                     bytes_total);
     if (rate > 0) {
         g_autofree char *bytes_rate = format_bytes(rate);
-        g_string_append_printf(text, "  %s/s", bytes_rate);
+        append_if_room(text, room, g_strdup_printf("  %s/s", bytes_rate));
     }
     if (json_is_number(eta)) {
         g_autofree char *left = format_ms(json_number_value(eta) * 1000);
-        g_string_append_printf(text, "  %s left", left);
+        append_if_room(text, room, g_strdup_printf("  %s left", left));
     }
     return g_string_free(text, FALSE);
 }
@@ -59,30 +66,47 @@ static void show_bar(json_t *job, const char *label)
     int width = terminal_width() - 1;
     g_autoptr(GString) line = g_string_new(label);
     if (total > 0) {
-        g_autofree char *numbers = figures(job, done, total);
-        int room = width - (int)line->len - (int)strlen(numbers) - 6;
+        g_autofree char *numbers = figures(job, done, total, width - (int)line->len - 2);
+        int room = width - (int)(line->len + strlen(numbers)) - 6;
         g_autofree char *gauge =
             room >= BAR_MIN ? bar(done, total, MIN(room, BAR_MAX)) : g_strdup("");
-        g_string_append_printf(line, "  %s  %s", gauge, numbers);
+        g_string_append_printf(line, "%s%s  %s", *gauge != '\0' ? "  " : "", gauge, numbers);
     }
     fprintf(stderr, "\r%.*s\033[K", width, line->str);
     fflush(stderr);
 }
 
+// Without a terminal: once for each new TEXT.
+static void show_line(Progress *progress, const char *text)
+{
+    if (g_strcmp0(progress->line, text) == 0)
+        return;
+    fprintf(stderr, "%s\n", text);
+    g_free(progress->line);
+    progress->line = g_strdup(text);
+}
+
 void progress_show(Progress *progress, json_t *job)
 {
-    const char *phase = output_text(job, "phase");
+    const char *phase = json_string_value(json_object_get(job, "phase"));
     g_autofree char *text =
-        g_strdup_printf("%s %s: %s", output_text(job, "kind"), output_text(job, "vm"), phase);
+        g_strdup_printf("%s %s: %s", output_text(job, "kind"), output_text(job, "vm"),
+                        phase != NULL ? phase : "begins");
     g_autofree char *label = output_clean(text);
-    if (progress->terminal) {
+    if (progress->terminal)
         show_bar(job, label);
-        progress->shown = true;
-    } else if (g_strcmp0(progress->phase, phase) != 0 && strcmp(phase, "-") != 0) {
-        fprintf(stderr, "%s\n", label);
-        g_free(progress->phase);
-        progress->phase = g_strdup(phase);
-    }
+    else if (phase != NULL)
+        show_line(progress, label);
+    progress->shown = progress->terminal;
+}
+
+void progress_note(Progress *progress, const char *text)
+{
+    if (progress->terminal)
+        show_bar(NULL, text);
+    else
+        show_line(progress, text);
+    progress->shown = progress->terminal;
 }
 
 void progress_end(Progress *progress)
@@ -90,5 +114,5 @@ void progress_end(Progress *progress)
     if (progress->shown)
         fputs("\r\033[K", stderr);
     progress->shown = false;
-    g_clear_pointer(&progress->phase, g_free);
+    g_clear_pointer(&progress->line, g_free);
 }

@@ -8,11 +8,13 @@
 
 typedef struct {
     bool terminal;
-    bool shown;  // a bar stands on the line
-    char *phase; // the last one that was shown
+    bool shown; // a bar stands on the line
+    char *line; // the last one that was shown, without a terminal
 } Progress;
 
 void progress_start(Progress *progress);
 void progress_show(Progress *progress, json_t *job); // JOB as the API has it
-void progress_end(Progress *progress);               // wipes the bar
+// Instead, where nobody can tell.
+void progress_note(Progress *progress, const char *text);
+void progress_end(Progress *progress); // wipes the bar
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Progress, progress_end)

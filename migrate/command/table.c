@@ -22,8 +22,9 @@ Table *table_new(const TableColumn *columns, gsize count)
     table->table = scols_new_table();
     scols_table_set_column_separator(table->table, "  ");
     for (gsize i = 0; i < count; i++) {
-        int flags =
-            (columns[i].right ? SCOLS_FL_RIGHT : 0) | (columns[i].may_shrink ? SCOLS_FL_TRUNC : 0);
+        int flags = (columns[i].right ? SCOLS_FL_RIGHT : 0) |
+                    (columns[i].may_shrink ? SCOLS_FL_TRUNC : 0) |
+                    (columns[i].may_wrap ? SCOLS_FL_WRAP : 0);
         scols_table_new_column(table->table, columns[i].heading, 0, flags);
     }
     return table;

@@ -8,7 +8,8 @@
 typedef struct {
     const char *heading;
     bool right;      // figures
-    bool may_shrink; // cut first where the terminal is narrow
+    bool may_shrink; // cut where the terminal is narrow
+    bool may_wrap;   // goes on in the next line there
 } TableColumn;
 
 typedef struct Table Table;

@@ -58,7 +58,8 @@ class Api:
         self.requests = []
         self.lock = threading.Lock()
         self.socket = socket
-        self.server = UnixServer(socket, Handler) if socket else TcpServer(("127.0.0.1", 0), Handler)
+        server = UnixServer(socket, Handler) if socket else TcpServer(("127.0.0.1", 0), Handler)
+        self.server = server
         self.server.api = self
         self.url = "unix:" + socket if socket else "http://127.0.0.1:%d" % self.server.server_port
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))

@@ -86,7 +86,9 @@ class NodesGoAway(CommandCase):
     def test_node_comes_back(self):
         api = self.api({**BEGAN, POLL: [RUNNING, Handler.cut, Handler.cut,
                                         (503, error("unavailable", "joining")), DONE]})
-        self.expect(self.ask(api, "migrate", "a"), 0)
+        result = self.expect(self.ask(api, "migrate", "a"), 0)
+        self.assertIn("save\nno node can tell how the job is; asking on\nmigrate a: clean\n",
+                      result.stderr)
 
     def test_node_that_knows_nothing_is_no_answer(self):
         forgetful = self.api({**BEGAN, POLL: (404, error("not-found", "no job n1-7"))})
