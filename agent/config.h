@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 typedef struct {
-    char **listen;     // "ADDRESS:PORT", NULL-terminated; default 127.0.0.1:7791
+    char **listen;     // "ADDRESS:PORT", NULL-terminated; default 127.0.0.1:7791; [0] NULL: no TCP
     char *token_file;  // mode 0600; default /etc/vmferry/token
     char *run_dir;     // default /run/vmferry
     char *libexec_dir; // where vmferry-saver and vmferry-pager are
