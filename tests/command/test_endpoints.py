@@ -52,6 +52,9 @@ class Endpoints(CommandCase):
         api = self.api(LIST, socket=os.path.join(self.dir, "api.sock"))
         self.expect(self.ask(api, "list", VMFERRY_TOKEN_FILE="/nowhere"), 0)
         self.assertNotIn("Authorization", api.last()[3])
+        # Nor where there is one, for another URL.
+        self.expect(self.run_command("list", "--url", self.dead_url() + "," + api.url), 0)
+        self.assertNotIn("Authorization", api.last()[3])
 
     def test_proxy_is_not_used(self):
         api = self.api(LIST)
