@@ -10,13 +10,13 @@ typedef struct {
     char *qemu_path;
     char *qemu_version;       // "7.2.22"
     char *accelerator;        // "kvm" or "tcg"
-    char *accelerator_reason; // why: "KVM ran a test guest", "/dev/kvm: No such file or directory"
+    char *accelerator_reason; // why: "kvm ran a test guest", "/dev/kvm: No such file or directory"
     bool userfaultfd;         // a lazy restore is possible for QEMU's user
     uint64_t memory_mib;      // of the machine
     uint32_t cpus;
 } HvNode;
 
-// Probes QEMU and the accelerator by running them (up to 5 s, blocking); QEMU is the binary at
+// Probes QEMU and the accelerator by running them (some 10 s at most, blocking); QEMU is the binary at
 // PATH, or the first qemu-system-x86_64 found where PATH is NULL. The caller frees.
 HvNode *hv_node_probe(const char *path, GError **error);
 void hv_node_free(HvNode *node);

@@ -4,7 +4,9 @@
 
 #include <stdbool.h>
 
-// Runs a boot sector under `-accel kvm`, 3 s at most. *REASON says what came of it (caller frees).
+// Runs a boot sector under TCG and then under KVM, which must not take longer than three times as
+// long (or 1 s). *REASON says what came of it (caller frees). Blocks, some 10 s at most.
 bool hv_node_try_kvm(const char *qemu_path, char **reason);
-// The same guest under ACCELERATOR ("tcg": to try the probe itself), without a look at /dev/kvm.
-bool hv_node_try_guest(const char *qemu_path, const char *accelerator, char **reason);
+// The guest under ACCELERATOR, without a look at /dev/kvm.
+bool hv_node_try_guest(const char *qemu_path, const char *accelerator, unsigned deadline_ms,
+                       char **reason);

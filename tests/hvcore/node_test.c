@@ -28,9 +28,9 @@ static void test_guest(void)
 {
     g_autoptr(HvNode) node = test_node();
     g_autofree char *good = NULL, *bad = NULL;
-    g_assert_true(hv_node_try_guest(node->qemu_path, "tcg", &good));
+    g_assert_true(hv_node_try_guest(node->qemu_path, "tcg", 10000, &good));
     g_assert_cmpstr(good, ==, "tcg ran a test guest");
-    g_assert_false(hv_node_try_guest(node->qemu_path, "xen", &bad));
+    g_assert_false(hv_node_try_guest(node->qemu_path, "xen", 10000, &bad));
     g_assert_nonnull(strstr(bad, "did not run"));
 }
 
