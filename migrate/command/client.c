@@ -70,10 +70,11 @@ void client_set_error(GError **error, long status, const char *body)
     json_t *answer = json_loads(body, 0, NULL);
     json_t *object = json_object_get(answer, "error");
     const char *message = json_string_value(json_object_get(object, "message"));
-    g_autofree char *plain = g_strdup_printf("the node answered with HTTP status %ld", status);
-    const char *hint = status == 401 ? "; is the token in --token-file the cluster's?" : "";
-    g_set_error(error, COMMAND_ERROR, command_error_from_http(status), "%s%s",
-                message != NULL ? message : plain, hint);
+    g_autofree char *plain =
+        g_strdup_printf("the node answered with HTTP status %ld%s", status,
+                        status == 401 ? "; is the token in --token-file the cluster's?" : "");
+    g_set_error_literal(error, COMMAND_ERROR, command_error_from_http(status),
+                        message != NULL ? message : plain);
     json_decref(answer);
 }
 
