@@ -24,6 +24,7 @@ class Settings:
     nodes: int
     build: str | None
     guest: str  # the directory build-guest filled
+    kvm: bool
     environment: dict = field(default_factory=dict)
 
     def names(self):
@@ -87,6 +88,8 @@ def write_node(layout, settings, name, authkey, devices):
         _lower(layout.tools / "sbin", "/usr/sbin"),
         _lower(layout.tools / "ocf", "/usr/lib/ocf/resource.d"),
     ]
+    if os.path.exists("/dev/kvm") and not settings.kvm:
+        spec["mounts"].append(["/dev/null", "/dev/kvm", "bind", None])
     spec["inner_mounts"] += [
         [str(home / "pacemaker"), "/var/lib/pacemaker", "bind", None],
         [str(home / "corosync"), "/var/lib/corosync", "bind", None],
