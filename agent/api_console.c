@@ -32,8 +32,7 @@ static int connect_to(const char *path, GError **error)
         return fd;
     int problem = length < sizeof address.sun_path ? errno : ENAMETOOLONG;
     g_set_error(error, AGENT_ERROR, AGENT_ERROR_UNAVAILABLE,
-                "the console's socket %s: %s; does the VM still run?", path,
-                g_strerror(problem));
+                "the console's socket %s: %s; does the VM still run?", path, g_strerror(problem));
     if (fd >= 0)
         close(fd);
     return -1;

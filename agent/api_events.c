@@ -30,8 +30,8 @@ static void wake(ApiStream *stream)
     http_source_run_soon(stream->door->source);
 }
 
-// A client that does not read would hold its connection for ever: libmicrohttpd waits for the socket
-// and does not ask for more.
+// A client that does not read would hold its connection for ever: libmicrohttpd waits for the
+// socket and does not ask for more.
 static void cut(ApiStream *stream)
 {
     if (stream->ended)
@@ -150,8 +150,8 @@ static bool wants_stream(HttpRequest *request)
     return accept != NULL && strstr(accept, "text/event-stream") != NULL;
 }
 
-// A stream that comes back (Last-Event-ID) goes on where it was; one that does not say where to begin
-// begins now.
+// A stream that comes back (Last-Event-ID) goes on where it was; one that does not say where to
+// begin begins now.
 void api_get_events(HttpRequest *request, const char *name)
 {
     (void)name;

@@ -63,8 +63,8 @@ static bool wants_more(const Lane *lane)
     return !lane->eof && lane->buffer->len < BUFFER;
 }
 
-// A socket that is not read or written now is not waited for at all: its hang-up would wake the loop
-// without end.
+// A socket that is not read or written now is not waited for at all: its hang-up would wake the
+// loop without end.
 static void wait_for(ApiShuttle *shuttle, gpointer *tag, const Lane *in, const Lane *out)
 {
     GIOCondition condition = 0;

@@ -21,8 +21,8 @@ struct AgentEvents {
     json_int_t last_id;
 };
 
-// Ids begin at the clock's milliseconds: they go on growing when the agent is started again, so that
-// a client that asks for what came after its last event does not miss the new ones.
+// Ids begin at the clock's milliseconds: they go on growing when the agent is started again, so
+// that a client that asks for what came after its last event does not miss the new ones.
 AgentEvents *agent_events_new(const char *node)
 {
     AgentEvents *events = g_new0(AgentEvents, 1);
@@ -91,9 +91,9 @@ void agent_events_add(AgentEvents *events, const char *level, const char *type, 
     else
         g_warning("%s: %s", type, message);
     g_autofree char *valid = g_utf8_make_valid(message, -1);
-    json_t *event = json_pack("{s:o, s:s, s:s*, s:s, s:s, s:s}", "time", api_time_now(), "node",
-                              events->node, "vm", vm, "type", type, "level", level, "message",
-                              valid);
+    json_t *event =
+        json_pack("{s:o, s:s, s:s*, s:s, s:s, s:s}", "time", api_time_now(), "node", events->node,
+                  "vm", vm, "type", type, "level", level, "message", valid);
     if (details != NULL)
         json_object_set_new(event, "details", details);
     push(events, event);

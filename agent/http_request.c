@@ -103,8 +103,8 @@ static HttpRequest *request_new(HttpDoor *door, struct MHD_Connection *connectio
     request->body = g_byte_array_new();
     request->references = 1;
     request->unauthorized =
-        !door->local && !http_token_matches(door->http->token,
-                                            http_request_header(request, "Authorization"));
+        !door->local &&
+        !http_token_matches(door->http->token, http_request_header(request, "Authorization"));
     return request;
 }
 

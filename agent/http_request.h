@@ -9,7 +9,7 @@ typedef struct HttpRequest HttpRequest;
 
 struct HttpRequest {
     AgentHttp *http;
-    HttpDoor *door; // it came through
+    HttpDoor *door;                    // it came through
     struct MHD_Connection *connection; // NULL: gone; then HTTP is not to be used either
     GByteArray *body;                  // 1 MiB at most
     guint64 received;                  // of the body, kept or not
@@ -18,8 +18,8 @@ struct HttpRequest {
     bool waiting;                  // suspended, in http->waiting
     struct MHD_Response *response; // the answer, until it is queued
     unsigned status;               // of RESPONSE, or of a reply that is good
-    void (*gone)(gpointer data); // where set: called if the connection ends before its answer
-    gpointer gone_data;          // took effect, instead of what the answer would have freed
+    void (*gone)(gpointer data);   // where set: called if the connection ends before its answer
+    gpointer gone_data;            // took effect, instead of what the answer would have freed
     int references;
 };
 
@@ -45,7 +45,7 @@ void http_answer_error(HttpRequest *request, const GError *error);
 // {"error":{"code":CODE,"message":MESSAGE}}
 void http_answer_problem(HttpRequest *request, unsigned status, const char *code,
                          const char *message);
-// Calls agent_service_*: "reply, data" are http_reply and http_request_expect(request, STATUS), with
-// the status of a reply that is good.
+// For calls of agent_service_*: "reply, data" are http_reply and http_request_expect(request,
+// STATUS), with the status of a reply that is good.
 void *http_request_expect(HttpRequest *request, unsigned status);
 void http_reply(json_t *result, const GError *error, gpointer request);

@@ -194,8 +194,8 @@ void agent_job_phase(AgentJob *job, const char *phase)
     tell(job);
 }
 
-// The oldest sample of the window. Samples are a part of the window apart, so that the ring spans it
-// however often progress comes.
+// The oldest sample of the window. Samples are a part of the window apart, so that the ring spans
+// it however often progress comes.
 static const Sample *oldest_sample(AgentJob *job, gint64 now_us, guint64 bytes)
 {
     if (job->count > 0 && job->samples[(job->first + job->count - 1) % SAMPLES].bytes > bytes)
@@ -251,7 +251,7 @@ void agent_jobs_update_remote(AgentJobs *jobs, json_t *job)
         g_warning("another node's job cannot be understood");
         return;
     }
-    // A node whose agent was started again counts from 1: its job is a new one, not that of before.
+    // A node whose agent was started again counts from 1: the job is new, not the one of before.
     GList *item = find(jobs, id);
     if (item != NULL && ((Entry *)item->data)->ended_us != 0 && is_running(job)) {
         entry_free(item->data);

@@ -112,8 +112,8 @@ static void test_echo(Server *server, gconstpointer data)
     expect_upgrade(client);
     client_say(client, "root\n");
     client_expect(client, "root\n");
-    client_say(client, "\x03\xff" "uname\n");
-    client_expect(client, "\x03\xff" "uname\n");
+    client_say(client, "\x03\xff\n");
+    client_expect(client, "\x03\xff\n");
     g_assert_cmpuint(ask(server, "GET", "/v1/cluster", NULL, NULL), ==, 200);
     qemu_end(&qemu, server);
 }
@@ -157,6 +157,35 @@ static void test_much(Server *server, gconstpointer data)
     g_assert_cmpmem(client->in->str + head, SIZE, much, SIZE);
     g_assert_cmpuint(qemu.in->len, ==, SIZE);
     g_assert_cmpmem(qemu.in->str, SIZE, much, SIZE);
+    qemu_end(&qemu, server);
+}
+
+// A client that does not read holds QEMU up; the server neither buffers on nor spins, whoever hangs
+// up first.
+static void test_stuck(Server *server, gconstpointer data)
+{
+    (void)data;
+    Qemu qemu;
+    qemu_start(&qemu, server);
+    g_autoptr(Client) client = client_unix(server);
+    client_ask(client, "GET", "/v1/vms/here/console", UPGRADE, NULL);
+    expect_upgrade(client);
+    while (qemu.fd < 0)
+        g_main_context_iteration(NULL, TRUE);
+    g_clear_handle_id(&client->source, g_source_remove);
+    gsize sent = 0;
+    char bytes[4096] = {0};
+    for (guint refused = 0; refused < 20;) { // the server had its turn, and took nothing
+        ssize_t now = send(qemu.fd, bytes, sizeof bytes, MSG_NOSIGNAL);
+        sent += (gsize)MAX(now, 0);
+        refused = now > 0 ? 0 : refused + 1;
+        g_main_context_iteration(NULL, FALSE);
+    }
+    g_assert_cmpuint(sent, <, 2 * 1024 * 1024);
+    g_assert_cmpuint(loop_iterations(200), <=, 10);
+    qemu_hang_up(&qemu);
+    g_assert_cmpuint(loop_iterations(200), <=, 10);
+    g_assert_cmpuint(ask(server, "GET", "/v1/cluster", NULL, NULL), ==, 200);
     qemu_end(&qemu, server);
 }
 
@@ -238,6 +267,7 @@ int main(int argc, char **argv)
     server_test("/api-console/echo", test_echo);
     server_test("/api-console/eager", test_eager);
     server_test("/api-console/much", test_much);
+    server_test("/api-console/stuck", test_stuck);
     server_test("/api-console/client-leaves", test_client_leaves);
     server_test("/api-console/server-ends", test_server_ends);
     server_test("/api-console/elsewhere", test_elsewhere);

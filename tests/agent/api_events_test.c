@@ -145,22 +145,6 @@ static void test_server_ends(Server *server, gconstpointer data)
     happen(server, "nobody follows");
 }
 
-static gboolean set_true(gpointer flag)
-{
-    *(bool *)flag = true;
-    return G_SOURCE_REMOVE;
-}
-
-static guint iterations(guint ms)
-{
-    bool over = false;
-    guint count = 0;
-    g_timeout_add(ms, set_true, &over);
-    for (; !over; count++)
-        g_main_context_iteration(NULL, TRUE);
-    return count;
-}
-
 // With all kinds of clients that wait, the main loop sleeps.
 static void test_quiet(Server *server, gconstpointer data)
 {
@@ -179,8 +163,8 @@ static void test_quiet(Server *server, gconstpointer data)
     g_assert_no_errno(shutdown(half_closed->fd, SHUT_WR));
     client_ask(waits, "POST", "/v1/vms/a/start", "", NULL);
     expect_set((gpointer *)&server->agent.reply);
-    iterations(50);
-    g_assert_cmpuint(iterations(300), <=, 10);
+    loop_iterations(50);
+    g_assert_cmpuint(loop_iterations(300), <=, 10);
     server_reply(server);
     client_expect(waits, "n1-7");
 }

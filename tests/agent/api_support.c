@@ -23,8 +23,7 @@ static void ignore_job(json_t *job, gpointer data)
 
 static guint16 free_port(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     g_assert_no_errno(bind(fd, (struct sockaddr *)&address, sizeof address));
@@ -364,4 +363,20 @@ static void tear_down(Server *server, gconstpointer data)
 void server_test(const char *path, void (*function)(Server *server, gconstpointer data))
 {
     g_test_add(path, Server, NULL, set_up, function, tear_down);
+}
+
+static gboolean set_true(gpointer flag)
+{
+    *(bool *)flag = true;
+    return G_SOURCE_REMOVE;
+}
+
+guint loop_iterations(guint ms)
+{
+    bool over = false;
+    guint count = 0;
+    g_timeout_add(ms, set_true, &over);
+    for (; !over; count++)
+        g_main_context_iteration(NULL, TRUE);
+    return count;
 }

@@ -66,3 +66,5 @@ unsigned ask(Server *server, const char *method, const char *path, const char *b
              json_t **answer);
 // Adds a test with a server of its own.
 void server_test(const char *path, void (*function)(Server *server, gconstpointer data));
+// How often the main loop woke within MS: few, where all wait.
+guint loop_iterations(guint ms);

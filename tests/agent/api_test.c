@@ -143,9 +143,9 @@ static void test_errors(Server *server, gconstpointer data)
         unsigned status;
         const char *name;
     } cases[] = {
-        {AGENT_ERROR_INVALID, 400, "invalid"},     {AGENT_ERROR_NOT_FOUND, 404, "not-found"},
-        {AGENT_ERROR_CONFLICT, 409, "conflict"},   {AGENT_ERROR_REFUSED, 422, "refused"},
-        {AGENT_ERROR_FAILED, 500, "failed"},       {AGENT_ERROR_UNAVAILABLE, 503, "unavailable"},
+        {AGENT_ERROR_INVALID, 400, "invalid"},   {AGENT_ERROR_NOT_FOUND, 404, "not-found"},
+        {AGENT_ERROR_CONFLICT, 409, "conflict"}, {AGENT_ERROR_REFUSED, 422, "refused"},
+        {AGENT_ERROR_FAILED, 500, "failed"},     {AGENT_ERROR_UNAVAILABLE, 503, "unavailable"},
         {AGENT_ERROR_TIMEOUT, 504, "timeout"},
     };
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -161,9 +161,9 @@ int main(int argc, char **argv)
         const char *path;
         void (*function)(Server *server, gconstpointer data);
     } tests[] = {
-        {"/api/asked", test_asked},           {"/api/refused-before", test_refused_before},
-        {"/api/paths", test_paths},           {"/api/looked-at", test_looked_at},
-        {"/api/jobs", test_jobs},             {"/api/errors", test_errors},
+        {"/api/asked", test_asked}, {"/api/refused-before", test_refused_before},
+        {"/api/paths", test_paths}, {"/api/looked-at", test_looked_at},
+        {"/api/jobs", test_jobs},   {"/api/errors", test_errors},
     };
     g_test_init(&argc, &argv, NULL);
     for (size_t i = 0; i < G_N_ELEMENTS(tests); i++)

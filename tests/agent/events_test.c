@@ -13,8 +13,7 @@ typedef struct {
 static void see(json_t *event, gpointer data)
 {
     Seen *seen = data;
-    g_ptr_array_add(seen->messages,
-                    g_strdup(json_string_value(json_object_get(event, "message"))));
+    g_ptr_array_add(seen->messages, g_strdup(json_string_value(json_object_get(event, "message"))));
     if (seen->unfollow != 0)
         agent_events_unfollow(seen->events, seen->unfollow);
     seen->unfollow = 0;

@@ -30,8 +30,8 @@ static void test_token(Server *server, gconstpointer data)
     g_assert_cmpuint(ask_tcp(server, "Authorization: Bearer \r\n"), ==, 401);
     g_assert_cmpuint(ask_tcp(server, "Authorization: Bearer " TEST_TOKEN "x\r\n"), ==, 401);
     g_assert_cmpuint(ask_tcp(server, "Authorization: Bearer 0123456789abcdef\r\n"), ==, 401);
-    g_assert_cmpuint(
-        ask_tcp(server, "Authorization: Bearer " TEST_TOKEN TEST_TOKEN "\r\n"), ==, 401);
+    g_assert_cmpuint(ask_tcp(server, "Authorization: Bearer " TEST_TOKEN TEST_TOKEN "\r\n"), ==,
+                     401);
 }
 
 // The unknown are not even asked for what they want, nor is their body kept.
@@ -110,8 +110,8 @@ static void test_address_not_there(Server *server, gconstpointer data)
     server_end(server);
     for (int i = 0; i < 2; i++) {
         g_free(server->config.listen[0]);
-        server->config.listen[0] = g_strdup_printf(i == 0 ? "192.0.2.1:%u" : "[2001:db8::1]:%u",
-                                                   server->port);
+        server->config.listen[0] =
+            g_strdup_printf(i == 0 ? "192.0.2.1:%u" : "[2001:db8::1]:%u", server->port);
         server->http = agent_http_new(&server->agent, &server->config, &error);
         g_assert_no_error(error);
         server_end(server);

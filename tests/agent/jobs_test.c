@@ -138,8 +138,8 @@ static void test_bounded(void)
 
 static void remote(AgentJobs *jobs, const char *id, const char *node, const char *state)
 {
-    json_t *job = json_pack("{s:s, s:s, s:s, s:n}", "id", id, "node", node, "state", state,
-                            "error");
+    json_t *job =
+        json_pack("{s:s, s:s, s:s, s:n}", "id", id, "node", node, "state", state, "error");
     agent_jobs_update_remote(jobs, job);
     json_decref(job);
 }
