@@ -51,6 +51,7 @@ static void set_high_mac(int control, const char *name, const char *guest_mac)
         mac[i] = (unsigned char)(g_ascii_xdigit_value(guest_mac[3 * i]) << 4 |
                                  g_ascii_xdigit_value(guest_mac[3 * i + 1]));
     mac[0] = 0xfe;
+    mac[1] = 0xff; // a random address of a veth or bond may begin with fe, too
     (void)ioctl(control, SIOCSIFHWADDR, &request);
 }
 

@@ -193,10 +193,13 @@ def _lower(extra, target):
 
 
 def _node_network(address):
+    """A bridge without an address of its own takes its lowest port's, which a tap may change."""
     ip = ["ip"]
+    mac = "02:76:6d:66:00:%02x" % int(address.rsplit(".", 1)[1])
     return [
         ip + ["link", "set", "lo", "up"],
-        ip + ["link", "add", "br0", "type", "bridge", "stp_state", "0", "forward_delay", "0"],
+        ip + ["link", "add", "br0", "address", mac, "type", "bridge", "stp_state", "0",
+              "forward_delay", "0"],
         ip + ["link", "set", "eth0", "master", "br0", "up"],
         ip + ["addr", "add", f"{address}/{LAN_PREFIX}", "dev", "br0"],
         ip + ["link", "set", "br0", "up"],
