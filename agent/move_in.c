@@ -114,14 +114,25 @@ static void launched(HvVm *hv, const GError *error, gpointer data)
         hv_vm_load(hv, vm->in->socket, false, qemu_listens, vm);
 }
 
+static GError *other_accelerator(const AgentVm *vm, const FerryRecord *record)
+{
+    const HvNode *node = vm->agent->node;
+    if (strcmp(record->accelerator, node->accelerator) == 0)
+        return NULL;
+    return g_error_new(FERRY_ERROR, FERRY_ERROR_REFUSED,
+                       "%s runs under %s, but %s has %s (%s): its memory cannot be loaded here",
+                       vm->name, record->accelerator, vm->agent->name, node->accelerator,
+                       node->accelerator_reason);
+}
+
 static void checked(AgentVm *vm, const FerryRecord *record, const GError *error, gpointer data)
 {
-    (void)record;
     (void)data;
     if (vm->in == NULL)
         return;
-    if (error != NULL) {
-        prepare_failed(vm->in, error);
+    g_autoptr(GError) other = error == NULL ? other_accelerator(vm, record) : NULL;
+    if (error != NULL || other != NULL) {
+        prepare_failed(vm->in, error != NULL ? error : other);
         return;
     }
     agent_vm_attach(vm, vm->definition);

@@ -95,6 +95,7 @@ static void launched(HvVm *hv, const GError *error, gpointer data)
     g_autofree char *digest = hv_definition_digest(vm->definition);
     g_strlcpy(next.machine, vm->definition->machine, sizeof(next.machine));
     g_strlcpy(next.qemu_version, vm->agent->node->qemu_version, sizeof(next.qemu_version));
+    g_strlcpy(next.accelerator, vm->agent->node->accelerator, sizeof(next.accelerator));
     g_strlcpy(next.definition_digest, digest, sizeof(next.definition_digest));
     agent_record_write(vm, &next, vm->record.sequence, claimed, NULL);
 }

@@ -101,6 +101,7 @@ void ferry_record_encode(const FerryRecord *record, uint8_t *bytes)
     put_text(bytes, 704, record->machine, sizeof(record->machine));
     put_text(bytes, 768, record->qemu_version, sizeof(record->qemu_version));
     put_text(bytes, 800, record->definition_digest, sizeof(record->definition_digest));
+    put_text(bytes, 872, record->accelerator, sizeof(record->accelerator));
     put32(bytes, SLOT_CRC, ferry_crc32c(0, bytes, SLOT_CRC));
 }
 
@@ -143,6 +144,7 @@ bool ferry_record_decode(FerryRecord *record, const uint8_t *bytes, GError **err
     get_text(bytes, 704, record->machine, sizeof(record->machine));
     get_text(bytes, 768, record->qemu_version, sizeof(record->qemu_version));
     get_text(bytes, 800, record->definition_digest, sizeof(record->definition_digest));
+    get_text(bytes, 872, record->accelerator, sizeof(record->accelerator));
     return true;
 }
 

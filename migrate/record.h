@@ -41,6 +41,7 @@ typedef struct FerryRecord {
     char peer[256];    // SAVING, SEALED: the target of the move under way; empty for a plain save
     char machine[64];  // QEMU machine type
     char qemu_version[32];
+    char accelerator[16]; // the guest's CPU is not the same under another one
     char definition_digest[65];
     int64_t written_at_ms; // CLOCK_REALTIME of the last write
     FerryImage image;
