@@ -82,6 +82,14 @@ void hv_vm_free(HvVm *vm)
     hv_vm_release(vm);
 }
 
+static void tell(HvVm *vm, HvDoneFn done, const GError *error, gpointer data)
+{
+    if (done)
+        done(vm, error, data);
+    else if (error)
+        g_debug("VM %s: %s", vm->definition->name, error->message);
+}
+
 static gboolean on_later(gpointer pointer)
 {
     g_autoptr(HvVmHold) vm = hv_vm_hold(pointer);
@@ -89,7 +97,7 @@ static gboolean on_later(gpointer pointer)
     guint count = g_queue_get_length(&vm->later); // what callbacks add comes next time
     while (count-- && !vm->freed) {
         Answer *answer = g_queue_pop_head(&vm->later);
-        answer->done(vm, answer->error, answer->data);
+        tell(vm, answer->done, answer->error, answer->data);
         answer_free(answer);
     }
     return G_SOURCE_REMOVE;
@@ -208,7 +216,7 @@ static void on_step(json_t *result, const GError *error, gpointer pointer)
     if (steps->vm->freed)
         return;
     if (problem || g_queue_is_empty(&steps->queue))
-        steps->done(steps->vm, problem, steps->data);
+        tell(steps->vm, steps->done, problem, steps->data);
     else
         steps_next(steps);
 }

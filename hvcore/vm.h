@@ -9,6 +9,8 @@
 // Every asynchronous call takes an HvDoneFn that is called exactly once, later, from the main loop,
 // with NULL or an error that it borrows. A call whose deadline passes gets HV_ERROR_TIMEOUT; when
 // QEMU goes away all calls under way get HV_ERROR_CLOSED. After hv_vm_free no callback is called.
+// DONE may be NULL where the caller learns the outcome otherwise (cont, pause, powerdown, quit,
+// announce, save_cancel).
 #pragma once
 
 #include "hvcore/definition.h"

@@ -9,17 +9,18 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { LINE_MAX_BYTES = 64 * 1024, INPUT = 4096 };
 
 struct FerryChild {
-    int references; // the owner's, and one while a callback runs
+    int references; // the owner's, the watch's, and one while a callback runs
     char *name;
     FerryChildEvents events;
     gpointer data;
-    GPid pid;
-    guint watch, source;
+    int pidfd; // the process cannot be mistaken for another one
+    guint source;
     int to, from; // its standard input and output
     GString *line;
     bool freed;
@@ -29,6 +30,7 @@ static void unref(FerryChild *child)
 {
     if (--child->references > 0)
         return;
+    close(child->pidfd);
     g_string_free(child->line, TRUE);
     g_free(child->name);
     g_free(child);
@@ -109,11 +111,9 @@ static void on_end(GPid pid, gint status, gpointer data)
 {
     FerryChild *child = data;
     g_autoptr(GError) how = NULL;
-    child->references++;
-    child->pid = 0;
-    child->watch = 0;
     g_spawn_close_pid(pid);
-    drain(child);
+    if (!child->freed)
+        drain(child);
     if (!child->freed) {
         g_autoptr(GError) error = NULL;
         bool failed = !g_spawn_check_wait_status(status, &how);
@@ -124,23 +124,12 @@ static void on_end(GPid pid, gint status, gpointer data)
     unref(child);
 }
 
-static void reap(GPid pid, gint status, gpointer data)
-{
-    (void)status;
-    (void)data;
-    g_spawn_close_pid(pid);
-}
-
 void ferry_child_free(FerryChild *child)
 {
     if (child == NULL)
         return;
     close_pipes(child);
-    if (child->watch != 0) {
-        g_source_remove(child->watch);
-        kill(child->pid, SIGKILL);
-        g_child_watch_add(child->pid, reap, NULL);
-    }
+    syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0); // on_end reaps it
     child->freed = true;
     unref(child);
 }
@@ -160,17 +149,17 @@ FerryChild *ferry_child_start(const char *const *argv, const FerryChildEvents *e
         return NULL;
     }
     FerryChild *child = g_new0(FerryChild, 1);
-    *child = (FerryChild){.references = 1,
+    *child = (FerryChild){.references = 2,
                           .name = g_path_get_basename(argv[0]),
                           .events = *events,
                           .data = data,
-                          .pid = pid,
+                          .pidfd = (int)syscall(SYS_pidfd_open, pid, 0),
                           .to = to,
                           .from = from,
                           .line = g_string_new(NULL)};
     g_unix_set_fd_nonblocking(from, TRUE, NULL);
     child->source = g_unix_fd_add(from, G_IO_IN | G_IO_HUP | G_IO_ERR, on_output, child);
-    child->watch = g_child_watch_add(pid, on_end, child);
+    g_child_watch_add(pid, on_end, child);
     return child;
 }
 
