@@ -2,7 +2,6 @@
 """Bad input: each a clear error that names the thing, before anything is touched."""
 
 import json
-from pathlib import Path
 
 from cluster import Vm
 
@@ -32,9 +31,9 @@ def test_bad_definitions(cluster):
 
 
 def test_bad_state_areas(cluster):
-    foreign = Path("/srv/shared/foreign.img")
+    foreign = cluster.shared("/srv/shared/foreign.img")
     foreign.write_bytes(b"PRECIOUS DATA" * 100000)
-    refused(cluster, Vm(cluster, "bad", area=str(foreign)), str(foreign))
+    refused(cluster, Vm(cluster, "bad", area="/srv/shared/foreign.img"), "/srv/shared/foreign.img")
     assert foreign.read_bytes().startswith(b"PRECIOUS DATA"), "the foreign file was touched"
     foreign.unlink()
     refused(cluster, Vm(cluster, "bad", memory_mib=8192, area="/srv/lun/lun3"), "/srv/lun/lun3")
@@ -52,7 +51,7 @@ def test_damaged_image_is_refused(cluster):
     vm = Vm(cluster, "damaged").define()
     vm.guest().close()
     cluster.vmferry("stop", "damaged", "--save")
-    area = Path(vm.area)
+    area = cluster.shared(vm.area)
     descriptor = 128 * 1024
     flip(area, descriptor + 64)
     started = cluster.vmferry("start", "damaged", check=False)

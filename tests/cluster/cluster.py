@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the cluster tests and the demo share: the lab, the vmferry command, VMs and their guests.
+"""What the cluster tests share: the lab, the vmferry command, VMs and their guests.
 
-Runs on the lab's LAN (`lab client`), where guests and the agents' API are reached."""
+Runs on the lab's LAN (`lab client --net`), where guests and the agents' API are reached."""
 
 import json
 import os
@@ -46,6 +46,10 @@ def wait_for(what, predicate, timeout, step=0.1):
 class Cluster:
     def __init__(self, name):
         self.name = name
+
+    def shared(self, path):
+        """Where a path below /srv/shared is for us."""
+        return Path(self.lab("path").stdout.strip()) / "shared" / Path(path).name
 
     def lab(self, *argv, **kwargs):
         return run(LAB, "--name", self.name, *argv, **kwargs)
@@ -123,7 +127,7 @@ class Vm:
         } | overrides
 
     def file(self):
-        path = Path("/srv/shared") / f"{self.name}.json"
+        path = self.cluster.shared(f"{self.name}.json")
         path.write_text(json.dumps(self.definition))
         return path
 

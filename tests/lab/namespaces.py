@@ -44,9 +44,9 @@ def first_process(waiter, seconds=5.0):
     raise LabError("unshare did not start the machine's first process; is this root?")
 
 
-def run_inside(pid, argv, env=None):
-    """Runs argv in all namespaces of pid like a shell would; returns its exit code."""
-    handles = _open_namespaces(pid)
+def run_inside(pid, argv, env=None, names=NAMESPACES):
+    """Runs argv in these namespaces of pid like a shell would; returns its exit code."""
+    handles = _open_namespaces(pid, names)
     directory = os.getcwd()
     for handle in handles:
         if _libc.setns(handle, 0) != 0:
@@ -69,10 +69,10 @@ def capture_inside(pid, argv, env=None, seconds=10):
                           stdin=subprocess.DEVNULL, timeout=seconds, check=False)
 
 
-def _open_namespaces(pid):
+def _open_namespaces(pid, names):
     try:
         return [os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
-                for name in NAMESPACES]
+                for name in names]
     except FileNotFoundError as error:
         raise LabError("the machine went off meanwhile") from error
 
