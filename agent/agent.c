@@ -99,8 +99,10 @@ void agent_connected(Agent *agent)
 static void cib_changed(gpointer data)
 {
     Agent *agent = data;
-    if (agent->ready)
-        agent_status_peek(agent);
+    if (!agent->ready)
+        return;
+    agent_status_peek(agent);
+    agent_status_changed(agent); // what is pending may be another
 }
 
 static const AgentPacemakerEvents pacemaker_events = {.changed = cib_changed};

@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum {
-    DOWNTIME_MS = 20, // QEMU switches over when the rest fits this
+    DOWNTIME_PART = 5, // of max_blackout_ms: QEMU switches over when the rest fits this
     POLL_MS = 250,
     MAX_PASSES = 30,  // the guest dirties as fast as storage takes it: pause it
     END_SAVE_POLL_MS = 20,
@@ -151,7 +151,10 @@ static void saver_listens(FerrySaver *saver, gpointer data)
 {
     (void)saver;
     AgentMoveOut *out = data;
-    hv_vm_save(out->vm->hv, out->socket, DOWNTIME_MS, save_begun, out->vm);
+    g_autoptr(HvDefinition) now = agent_status_definition(out->vm->agent, out->vm->name);
+    unsigned blackout_ms = (now != NULL ? now : out->vm->definition)->max_blackout_ms;
+    hv_vm_save(out->vm->hv, out->socket, MAX(blackout_ms / DOWNTIME_PART, 1u), save_begun,
+               out->vm);
 }
 
 static void saver_progress(FerrySaver *saver, const FerrySaverProgress *progress, gpointer data)

@@ -126,15 +126,14 @@ static void reload(Agent *agent, const AgentRaRequest *request, HvDefinition *de
                    AgentRaReplyFn reply, gpointer data)
 {
     AgentVm *vm = agent_vm_find(agent, request->vm);
-    if (vm != NULL && vm->state == AGENT_VM_RUNNING) {
-        g_free(vm->pending);
-        vm->pending = hv_definition_pending(vm->definition, definition);
-        if (vm->pending != NULL)
-            agent_events_add(agent->events, "info", "vm.pending", vm->name, NULL,
-                             "the definition of %s changed; this waits for its next start: %s",
-                             vm->name, vm->pending);
-        agent_status_changed(agent);
-    }
+    g_autofree char *pending = vm != NULL && vm->state == AGENT_VM_RUNNING
+                                   ? hv_definition_pending(vm->definition, definition)
+                                   : NULL;
+    if (pending != NULL)
+        agent_events_add(agent->events, "info", "vm.pending", vm->name, NULL,
+                         "the definition of %s changed; this waits for its next cold start: %s",
+                         vm->name, pending);
+    agent_status_changed(agent);
     reply(OCF_SUCCESS, "", data);
 }
 

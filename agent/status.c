@@ -18,9 +18,16 @@ static json_t *or_null(const char *text)
     return text != NULL ? json_string(text) : json_null();
 }
 
+static char *pending_of(const AgentVm *vm)
+{
+    g_autoptr(HvDefinition) next = agent_status_definition(vm->agent, vm->name);
+    return vm->hv != NULL && next != NULL ? hv_definition_pending(vm->definition, next) : NULL;
+}
+
 static json_t *vm_status(const AgentVm *vm)
 {
     g_autofree char *digest = hv_definition_digest(vm->definition);
+    g_autofree char *pending = pending_of(vm);
     const char *peer = vm->out != NULL ? agent_move_out_peer(vm->out) : NULL;
     const char *state = vm->out != NULL && peer == NULL ? "saving" : agent_vm_state_name(vm->state);
     return json_pack("{s:s, s:s, s:I, s:I, s:s, s:o, s:o, s:o, s:I, s:s, s:O}", "name", vm->name,
@@ -28,7 +35,7 @@ static json_t *vm_status(const AgentVm *vm)
                      (json_int_t)(vm->hv != NULL ? hv_vm_pid(vm->hv) : 0), "epoch",
                      (json_int_t)vm->record.epoch, "record_state",
                      vm->record.sequence != 0 ? ferry_state_name(vm->record.state) : "unknown",
-                     "moving_to", or_null(peer), "pending", or_null(vm->pending), "error",
+                     "moving_to", or_null(peer), "pending", or_null(pending), "error",
                      or_null(vm->last_error), "error_at_ms", (json_int_t)vm->last_error_ms,
                      "definition_digest", digest, "last_move",
                      vm->last_move != NULL ? vm->last_move : json_null());

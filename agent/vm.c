@@ -66,7 +66,7 @@ void agent_vm_free(AgentVm *vm)
     json_decref(vm->last_move);
     g_clear_error(&vm->start_error);
     g_free(vm->stop_mode);
-    g_free(vm->pending);
+    g_clear_pointer(&vm->saved_definition, hv_definition_unref);
     g_free(vm->last_error);
     g_free(vm->name);
     g_free(vm);

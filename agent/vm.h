@@ -29,6 +29,7 @@ struct AgentVm {
     Agent *agent;
     char *name;
     HvDefinition *definition; // what runs, or was asked for last
+    HvDefinition *saved_definition; // what the sealed image was saved with, once it was read
     HvVm *hv;                 // NULL where there is no QEMU
     AgentVmState state;
     FerryRecord record;       // as last seen; record.sequence 0 = never
@@ -44,7 +45,6 @@ struct AgentVm {
     guint stop_timer;
     bool save_tried; // in the stop under way
     bool killing;    // the stop's last resort was taken
-    char *pending;   // definition keys that wait for the next start, or NULL
     char *last_error; // of the last start, NULL where it went well
     gint64 last_error_ms; // wall clock
     json_t *last_move;

@@ -9,7 +9,8 @@
 typedef struct {
     Agent *agent;
     char *vm;
-    HvDefinition *definition; // NULL: only the area
+    HvDefinition *definition;
+    HvDefinition *saved; // out: what a sealed image was saved with
     char *path;
     bool check;    // the node and the area, without writing
     bool prepare;  // check, and make the area ready
@@ -36,6 +37,25 @@ static bool ready_to_open(RecordWork *work)
     return true;
 }
 
+static void write_record(RecordWork *work, FerryArea *area)
+{
+    g_autofree char *text = hv_definition_to_json(work->definition);
+    if (work->record.state == FERRY_SAVING &&
+        !ferry_area_write_definition(area, &work->record, text, &work->error))
+        return;
+    ferry_area_write_record(area, &work->record, work->expected, &work->error);
+}
+
+static void read_record(RecordWork *work, FerryArea *area)
+{
+    if (!ferry_area_read_record(area, &work->record, &work->error) ||
+        work->record.state != FERRY_SEALED)
+        return;
+    g_autofree char *text = ferry_area_read_definition(area, &work->record, &work->error);
+    if (text != NULL)
+        work->saved = hv_definition_parse(text, &work->error);
+}
+
 static void run(gpointer data)
 {
     RecordWork *work = data;
@@ -45,9 +65,9 @@ static void run(gpointer data)
     if (area == NULL)
         return;
     if (work->write)
-        ferry_area_write_record(area, &work->record, work->expected, &work->error);
+        write_record(work, area);
     else
-        ferry_area_read_record(area, &work->record, &work->error);
+        read_record(work, area);
 }
 
 static void finished(gpointer data)
@@ -57,11 +77,15 @@ static void finished(gpointer data)
     if (vm != NULL) {
         if (work->error == NULL)
             vm->record = work->record;
+        if (work->saved != NULL) {
+            g_clear_pointer(&vm->saved_definition, hv_definition_unref);
+            vm->saved_definition = hv_definition_ref(work->saved);
+        }
         work->done(vm, work->error == NULL ? &work->record : NULL, work->error, work->data);
     }
     g_clear_error(&work->error);
-    if (work->definition != NULL)
-        hv_definition_unref(work->definition);
+    hv_definition_unref(work->definition);
+    g_clear_pointer(&work->saved, hv_definition_unref);
     g_free(work->path);
     g_free(work->vm);
     g_free(work);

@@ -8,7 +8,6 @@
 static void started(AgentVm *vm, const char *how)
 {
     g_clear_pointer(&vm->last_error, g_free);
-    g_clear_pointer(&vm->pending, g_free);
     agent_events_add(vm->agent->events, "info", "vm.started", vm->name,
                      json_pack("{s:s, s:I}", "mode", how, "epoch", (json_int_t)vm->record.epoch),
                      "%s runs on %s (%s, epoch %" G_GUINT64_FORMAT ")", vm->name,
@@ -127,6 +126,8 @@ static void record_known(AgentVm *vm, const FerryRecord *record, const GError *e
                               vm->name, vm->name);
         start_failed(vm, refused);
     } else if (record->state == FERRY_SEALED) {
+        hv_definition_unref(vm->definition);
+        vm->definition = g_steal_pointer(&vm->saved_definition);
         agent_move_in_restore(vm, record);
     } else {
         say_if_memory_is_lost(vm, record);

@@ -5,6 +5,7 @@
 
 #include "agent/move_in.h"
 #include "agent/move_out.h"
+#include "agent/status.h"
 
 #include <string.h>
 
@@ -30,7 +31,8 @@ static const char *mode_of(const AgentVm *vm)
 {
     if (vm->stop_mode != NULL)
         return vm->stop_mode;
-    switch (vm->definition->on_stop) {
+    g_autoptr(HvDefinition) now = agent_status_definition(vm->agent, vm->name);
+    switch (now != NULL ? now->on_stop : vm->definition->on_stop) {
     case HV_ON_STOP_SAVE:
         return "save";
     case HV_ON_STOP_SHUTDOWN:

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "migrate/area_io.h"
 
+#include "migrate/crc32c.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -217,6 +219,57 @@ bool ferry_area_write_record(FerryArea *area, FerryRecord *record, uint64_t expe
         return false;
     *record = next;
     return true;
+}
+
+// --- the definition that belongs to the image ---
+
+static size_t whole_pages(size_t bytes)
+{
+    return (bytes + FERRY_PAGE - 1) / FERRY_PAGE * FERRY_PAGE;
+}
+
+bool ferry_area_write_definition(FerryArea *area, FerryRecord *record, const char *text,
+                                 GError **error)
+{
+    size_t length = strlen(text);
+    if (length > FERRY_DEFINITION_MAX) {
+        g_set_error(error, FERRY_ERROR, FERRY_ERROR_TOO_SMALL,
+                    "the definition of %s has %zu bytes; a state area keeps %u", record->vm, length,
+                    (unsigned)FERRY_DEFINITION_MAX);
+        return false;
+    }
+    uint8_t *buffer = ferry_buffer_new(whole_pages(length));
+    memset(buffer, 0, whole_pages(length));
+    memcpy(buffer, text, length);
+    record->definition_length = (uint32_t)length;
+    record->definition_crc32c = ferry_crc32c(0, text, length);
+    bool written =
+        ferry_area_write(area, buffer, whole_pages(length), FERRY_DEFINITION_OFFSET, error);
+    free(buffer);
+    return written;
+}
+
+char *ferry_area_read_definition(FerryArea *area, const FerryRecord *record, GError **error)
+{
+    size_t length = record->definition_length;
+    if (length == 0 || length > FERRY_DEFINITION_MAX) {
+        g_set_error(error, FERRY_ERROR, FERRY_ERROR_CORRUPT,
+                    "state area %s: the record of %s names no definition", area->path, record->vm);
+        return NULL;
+    }
+    uint8_t *buffer = ferry_buffer_new(whole_pages(length));
+    char *text = NULL;
+    if (!ferry_area_read(area, buffer, whole_pages(length), FERRY_DEFINITION_OFFSET, error))
+        text = NULL;
+    else if (ferry_crc32c(0, buffer, length) == record->definition_crc32c)
+        text = g_strndup((char *)buffer, length);
+    else
+        g_set_error(error, FERRY_ERROR, FERRY_ERROR_CORRUPT,
+                    "state area %s: the definition that %s was saved with has a wrong CRC32C; "
+                    "`vmferry discard %s` throws the saved memory away",
+                    area->path, record->vm, record->vm);
+    free(buffer);
+    return text;
 }
 
 // --- making one ready, giving it back ---

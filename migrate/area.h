@@ -33,6 +33,14 @@ bool ferry_area_release(const char *path, const char *uuid, GError **error);
 // The newer of the two header slots that are valid. FERRY_ERROR_FORMAT: neither is.
 bool ferry_area_read_record(FerryArea *area, FerryRecord *record, GError **error);
 
+// Keeps the definition that a save goes with: what is restored has to have the same hardware, however
+// the VM's definition changes meanwhile. Sets RECORD's definition fields; durable with the record's
+// next write. FERRY_ERROR_TOO_SMALL for more than FERRY_DEFINITION_MAX bytes.
+bool ferry_area_write_definition(FerryArea *area, FerryRecord *record, const char *text,
+                                 GError **error);
+// The text; the caller frees it. FERRY_ERROR_CORRUPT.
+char *ferry_area_read_definition(FerryArea *area, const FerryRecord *record, GError **error);
+
 // Writes RECORD into the older slot with the next sequence and returns when it is durable (RECORD's
 // sequence and written_at_ms are updated). EXPECTED is the sequence the caller's decision was based
 // on: when the area's newest record has another one, FERRY_ERROR_STATE and nothing is written.

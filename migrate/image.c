@@ -102,6 +102,8 @@ void ferry_record_encode(const FerryRecord *record, uint8_t *bytes)
     put_text(bytes, 768, record->qemu_version, sizeof(record->qemu_version));
     put_text(bytes, 800, record->definition_digest, sizeof(record->definition_digest));
     put_text(bytes, 872, record->accelerator, sizeof(record->accelerator));
+    put32(bytes, 888, record->definition_length);
+    put32(bytes, 892, record->definition_crc32c);
     put32(bytes, SLOT_CRC, ferry_crc32c(0, bytes, SLOT_CRC));
 }
 
@@ -136,6 +138,8 @@ bool ferry_record_decode(FerryRecord *record, const uint8_t *bytes, GError **err
                   .ram_bytes = get64(bytes, 64),
                   .present_pages = get64(bytes, 72),
                   .passes = get32(bytes, 80)},
+        .definition_length = get32(bytes, 888),
+        .definition_crc32c = get32(bytes, 892),
     };
     get_text(bytes, 88, record->uuid, sizeof(record->uuid));
     get_text(bytes, 128, record->vm, sizeof(record->vm));

@@ -74,8 +74,11 @@ bool ferry_record_advance(FerryRecord *record, FerryState to, bool new_epoch, co
         record->epoch++;
     if (owner != record->owner)
         g_strlcpy(record->owner, owner, sizeof(record->owner));
-    if (to != FERRY_SEALED && to != FERRY_CONSUMED && to != FERRY_QUARANTINED)
+    bool keeps_image = to == FERRY_SEALED || to == FERRY_CONSUMED || to == FERRY_QUARANTINED;
+    if (!keeps_image)
         record->image = (FerryImage){0};
+    if (!keeps_image && to != FERRY_SAVING)
+        record->definition_length = record->definition_crc32c = 0;
     if (to != FERRY_SAVING && to != FERRY_SEALED)
         record->peer[0] = '\0';
     return true;

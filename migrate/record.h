@@ -43,12 +43,14 @@ typedef struct FerryRecord {
     char qemu_version[32];
     char accelerator[16]; // the guest's CPU is not the same under another one
     char definition_digest[65];
+    uint32_t definition_length;   // bytes of the definition kept with the image; 0 = none
+    uint32_t definition_crc32c;
     int64_t written_at_ms; // CLOCK_REALTIME of the last write
     FerryImage image;
 } FerryRecord;
 
 // Turns RECORD into its next version, or FERRY_ERROR_STATE with both states named when the table in
 // record_states.def has no such edge. Does what the edge says to the epoch; clears the image unless
-// the new state keeps one, and the peer unless the new state is SAVING or SEALED.
+// the new state keeps one (and the definition that belongs to it), and the peer unless the new state is SAVING or SEALED.
 bool ferry_record_advance(FerryRecord *record, FerryState to, bool new_epoch, const char *owner,
                           GError **error);

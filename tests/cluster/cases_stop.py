@@ -87,4 +87,12 @@ def test_changed_definition_never_restarts(cluster):
     wait_for("the change to be pending",
              lambda: "memory_mib" in (cluster.show("changing").get("pending") or ""), 30)
     assert vm.guest().counter()[1] == boot
+    cluster.vmferry("stop", "changing", "--save")  # the memory fits the old definition only
+    cluster.vmferry("start", "changing")
+    assert vm.guest().counter()[1] == boot
+    assert "memory_mib" in cluster.show("changing")["pending"]
+    cluster.vmferry("stop", "changing", "--shutdown")
+    cluster.vmferry("start", "changing")
+    assert vm.guest().counter()[1] != boot
+    assert not cluster.show("changing")["pending"]
     vm.remove()

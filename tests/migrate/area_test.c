@@ -178,6 +178,33 @@ static void test_expected_sequence(void)
     area_fixture_clear(&f);
 }
 
+static void test_kept_definition(void)
+{
+    AreaFixture f;
+    g_autoptr(GError) error = NULL;
+    area_fixture_file(&f, 0);
+    area_fixture_saving(&f, 64);
+    FerryRecord record = read_record(f.path);
+    g_autoptr(FerryArea) area = ferry_area_open(f.path, &error);
+    g_assert_null(ferry_area_read_definition(area, &record, &error)); // none was kept
+    g_assert_error(error, FERRY_ERROR, FERRY_ERROR_CORRUPT);
+    g_clear_error(&error);
+    g_autofree char *text = g_strnfill(70000, 'd');
+    g_assert_true(ferry_area_write_definition(area, &record, text, &error));
+    g_assert_true(ferry_area_write_record(area, &record, record.sequence, &error));
+    record = read_record(f.path);
+    g_autofree char *kept = ferry_area_read_definition(area, &record, &error);
+    g_assert_cmpstr(kept, ==, text);
+    area_fixture_flip(&f, FERRY_DEFINITION_OFFSET + 69999);
+    g_assert_null(ferry_area_read_definition(area, &record, &error));
+    g_assert_error(error, FERRY_ERROR, FERRY_ERROR_CORRUPT);
+    g_clear_error(&error);
+    g_autofree char *too_long = g_strnfill(FERRY_DEFINITION_MAX + 1, 'd');
+    g_assert_false(ferry_area_write_definition(area, &record, too_long, &error));
+    g_assert_error(error, FERRY_ERROR, FERRY_ERROR_TOO_SMALL);
+    area_fixture_clear(&f);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -189,6 +216,7 @@ int main(int argc, char **argv)
     g_test_add_func("/area/no-such-place", test_no_such_place);
     g_test_add_func("/area/torn-slot", test_torn_slot);
     g_test_add_func("/area/both-slots-broken", test_both_slots_broken);
+    g_test_add_func("/area/definition", test_kept_definition);
     g_test_add_func("/area/expected-sequence", test_expected_sequence);
     return g_test_run();
 }

@@ -30,6 +30,7 @@ static FerryRecord record_in(FerryState state)
                          .vm = "guest",
                          .owner = "n1",
                          .peer = "n2",
+                         .definition_length = 3,
                          .image = {.descriptor_length = 9}};
 }
 
@@ -42,6 +43,7 @@ static void check_allowed(const FerryRecord *record, FerryState to, bool new_epo
     g_assert_cmpstr(record->owner, ==, "n3");
     g_assert_cmpstr(record->peer, ==, keeps_peer ? "n2" : "");
     g_assert_cmpuint(record->image.descriptor_length, ==, keeps_image ? 9 : 0);
+    g_assert_cmpuint(record->definition_length, ==, keeps_image || to == FERRY_SAVING ? 3 : 0);
 }
 
 static void check_pair(FerryState from, FerryState to, bool new_epoch)
