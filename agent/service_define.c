@@ -85,6 +85,21 @@ static void storage_prepared(gpointer data)
         agent_pacemaker_create(pacemaker, work->definition->name, json, work->start, done, work);
 }
 
+// What ties a VM to its run record stays as it is.
+static bool keeps_its_record(const Definition *work, GError **error)
+{
+    const HvDefinition *now = work->previous, *next = work->definition;
+    bool other_uuid = strcmp(now->uuid, next->uuid) != 0;
+    if (!other_uuid && strcmp(now->state_area, next->state_area) == 0)
+        return true;
+    g_set_error(error, AGENT_ERROR, AGENT_ERROR_REFUSED,
+                "%s: %s has %s and keeps it; to change it, shut the VM down, undefine it and define "
+                "it again (its disks stay)",
+                other_uuid ? "uuid" : "state_area", now->name,
+                other_uuid ? now->uuid : now->state_area);
+    return false;
+}
+
 static bool may_define(const Definition *work, GError **error)
 {
     const char *name = work->definition->name;
@@ -100,12 +115,8 @@ static bool may_define(const Definition *work, GError **error)
                     "there is no VM \"%s\" to change; define it without update", name);
         return false;
     }
-    if (work->update && strcmp(work->previous->uuid, work->definition->uuid) != 0) {
-        g_set_error(error, AGENT_ERROR, AGENT_ERROR_REFUSED,
-                    "uuid: %s has %s and keeps it; undefine it first for another VM", name,
-                    work->previous->uuid);
+    if (work->update && !keeps_its_record(work, error))
         return false;
-    }
     if (!work->update && work->previous != NULL) {
         g_set_error(error, AGENT_ERROR, AGENT_ERROR_CONFLICT,
                     "there is a VM \"%s\" already; `vmferry define --update` changes it", name);
