@@ -394,7 +394,7 @@ void ferry_source_flushed(FerrySource *source, const FerryImage *image)
 
 void ferry_source_qemu_paused(FerrySource *source)
 {
-    if (source->state != SOURCE_SAVING)
+    if (source->state != SOURCE_SAVING || source->times.paused_us != 0)
         return;
     source->times.paused_us = source->ops->now_us(source->env);
     set_phase(source, FERRY_PHASE_PAUSE);
