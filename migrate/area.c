@@ -217,6 +217,13 @@ bool ferry_area_write_record(FerryArea *area, FerryRecord *record, uint64_t expe
     next.sequence = expected + 1;
     if (!write_slot(area, &next, 1 - newest, error))
         return false;
+    // A VM that is taken is written into both slots: a write of its last owner that was on its way
+    // for long may still land over the first one, but never be the newest.
+    if (next.state == FERRY_RUNNING && next.epoch > now.epoch) {
+        next.sequence++;
+        if (!write_slot(area, &next, newest, error))
+            return false;
+    }
     *record = next;
     return true;
 }

@@ -7,7 +7,7 @@ enum {
     REHEARSE_MS = 30 * 1000,   // the target checks storage and starts QEMU
     READY_MS = 60 * 1000,     // Pacemaker has to ask for the move within this
     ASK_AGAIN_MS = 2 * 1000,
-    RETRY_STORAGE_MS = 1000,
+    RETRY_MS = 1000,
     LOAD_MS = 30 * 1000,       // for any image, and besides
     LOAD_BYTES_PER_MS = 50000, // what the slowest storage that anybody should use delivers
 };
@@ -42,6 +42,7 @@ struct FerrySource {
     bool migrated;      // QEMU is done
     bool qemu_gone;
     GError *error; // the first thing that went wrong
+    GError *lost;  // the target committed, but its guest ended
     FerryImage image;
     FerrySourceTimes times;
 };
@@ -83,7 +84,7 @@ static void finish(FerrySource *source, FerrySourceOutcome outcome)
     set_state(source, SOURCE_FINISHED);
     source->ops->set_timer(source->env, 0);
     bool good = outcome == FERRY_SOURCE_MOVED || outcome == FERRY_SOURCE_SAVED;
-    source->ops->finished(source->env, outcome, good ? NULL : source->error);
+    source->ops->finished(source->env, outcome, good ? source->lost : source->error);
 }
 
 static void remember_error(FerrySource *source, const GError *error)
@@ -294,6 +295,9 @@ void ferry_source_message(FerrySource *source, const FerryMessage *message)
     case FERRY_MESSAGE_RUNNING:
         if (source->state == SOURCE_WAITING) {
             source->times.target_bytes_read = message->bytes_read;
+            if (message->reason != NULL)
+                source->lost = g_error_new(FERRY_ERROR, FERRY_ERROR_LOST, "%s took it over, but: %s",
+                                           source->peer, message->reason);
             target_owns_it(source);
         }
         break;
@@ -336,6 +340,9 @@ void ferry_source_timer(FerrySource *source)
     case SOURCE_READING:
         source->ops->read_record(source->env);
         break;
+    case SOURCE_CONTINUING:
+        source->ops->cont(source->env);
+        break;
     default:
         break;
     }
@@ -346,7 +353,7 @@ static void write_failed(FerrySource *source, const GError *error)
     remember_error(source, error);
     if (source->state == SOURCE_WRITING_RUNNING) {
         set_state(source, SOURCE_READING);
-        source->ops->set_timer(source->env, RETRY_STORAGE_MS);
+        source->ops->set_timer(source->env, RETRY_MS);
         return;
     }
     send_to_target(source, FERRY_MESSAGE_ABORT, error->message);
@@ -379,7 +386,7 @@ void ferry_source_read(FerrySource *source, const FerryRecord *record, const GEr
     if (source->state != SOURCE_READING)
         return;
     if (error != NULL)
-        source->ops->set_timer(source->env, RETRY_STORAGE_MS);
+        source->ops->set_timer(source->env, RETRY_MS);
     else
         decide_by_record(source, record);
 }
@@ -422,6 +429,10 @@ void ferry_source_continued(FerrySource *source, const GError *error)
 {
     if (error != NULL)
         remember_error(source, error);
+    if (error != NULL && !source->qemu_gone) { // locks of a dying target, a slow storage
+        source->ops->set_timer(source->env, RETRY_MS);
+        return;
+    }
     finish(source, source->qemu_gone ? FERRY_SOURCE_LOST : FERRY_SOURCE_RUNNING_ON);
 }
 
@@ -443,6 +454,11 @@ void ferry_source_qemu_exited(FerrySource *source)
     case SOURCE_READING:
         remember_error(source, error);
         finish(source, FERRY_SOURCE_LOST);
+        break;
+    case SOURCE_SAVING:
+        if (!source->migrated)
+            fail(source, error);
+        remember_error(source, error);
         break;
     default: // saver, storage, target or `cont` will answer, and then it is looked at
         remember_error(source, error);
@@ -474,6 +490,7 @@ void ferry_source_free(FerrySource *source)
     g_free(source->peer);
     g_free(source->definition);
     g_clear_error(&source->error);
+    g_clear_error(&source->lost);
     g_free(source);
 }
 

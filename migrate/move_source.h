@@ -36,7 +36,8 @@ typedef struct {
     void (*cont)(void *env); // then ferry_source_continued
     void (*quit)(void *env); // QEMU ends; ferry_source_qemu_exited proves it
     void (*phase)(void *env, FerryPhase phase);
-    // The last call; ERROR (borrowed) unless MOVED or SAVED.
+    // The last call; ERROR (borrowed) unless MOVED or SAVED. MOVED with an error: the target has taken
+    // the VM over, but its guest ended there.
     void (*finished)(void *env, FerrySourceOutcome outcome, const GError *error);
 } FerrySourceOps;
 

@@ -36,6 +36,7 @@ struct FerryTarget {
     bool record_read;
     bool loaded;
     bool committed;
+    bool recheck; // the source's agent left during the commit: did it take its guest back?
     bool qemu_gone;
     bool refused; // the abort's cause came up before READY
     bool corrupt; // the abort's cause is the image itself
@@ -97,11 +98,19 @@ static void write_record(FerryTarget *target, TargetState state, FerryState to, 
     target->ops->write_record(target->env, &next, target->record.sequence);
 }
 
-// --- giving up: only before the commit ---
+// --- giving up: before the commit, or with a committed guest that cannot run ---
+
+static void lost_after_commit(FerryTarget *target)
+{
+    send_to_source(target, FERRY_MESSAGE_RUNNING, target->error->message);
+    finish(target, FERRY_TARGET_LOST);
+}
 
 static void after_qemu(FerryTarget *target)
 {
-    if (target->corrupt && target->source == NULL && target->record_read &&
+    if (target->committed)
+        lost_after_commit(target);
+    else if (target->corrupt && target->source == NULL && target->record_read &&
         target->record.state == FERRY_SEALED)
         write_record(target, TARGET_QUARANTINING, FERRY_QUARANTINED, false);
     else
@@ -194,12 +203,6 @@ static void commit_when_loaded(FerryTarget *target)
         commit(target);
 }
 
-static void lost_after_commit(FerryTarget *target)
-{
-    send_to_source(target, FERRY_MESSAGE_RUNNING, target->error->message);
-    finish(target, FERRY_TARGET_LOST);
-}
-
 static void committed(FerryTarget *target)
 {
     target->committed = true;
@@ -231,6 +234,8 @@ void ferry_target_peer_left(FerryTarget *target)
                                               "%s left before its image was sealed",
                                               target->source);
         fail(target, error);
+    } else if (target->state == TARGET_COMMITTING) {
+        target->recheck = true;
     }
 }
 
@@ -256,6 +261,15 @@ void ferry_target_prepared(FerryTarget *target, const GError *error)
     }
 }
 
+static void give_up_commit(FerryTarget *target, const FerryRecord *record)
+{
+    if (target->error == NULL)
+        target->error = g_error_new(FERRY_ERROR, FERRY_ERROR_STATE,
+                                    "the record of %s gives it to %s (%s)", target->vm,
+                                    record->owner, ferry_state_name(record->state));
+    abort_here(target);
+}
+
 static void checked(FerryTarget *target, const FerryRecord *record)
 {
     target->record = *record;
@@ -263,7 +277,7 @@ static void checked(FerryTarget *target, const FerryRecord *record)
         strcmp(record->owner, target->node) == 0)
         committed(target);
     else
-        abort_here(target);
+        give_up_commit(target, record);
 }
 
 void ferry_target_read(FerryTarget *target, const FerryRecord *record, const GError *error)
@@ -296,17 +310,17 @@ void ferry_target_written(FerryTarget *target, const FerryRecord *record, const 
         target->record = *record;
     switch (target->state) {
     case TARGET_COMMITTING:
-        if (error == NULL) {
+        if (error == NULL && !target->recheck) {
             committed(target);
             break;
         }
-        if (target->error == NULL)
+        if (error != NULL && target->error == NULL)
             target->error = g_error_copy(error);
         set_state(target, TARGET_CHECKING);
         target->ops->read_record(target->env);
         break;
     case TARGET_SETTLING: // CONSUMED says as much as RUNNING if this write failed
-        finish(target, FERRY_TARGET_RUNNING);
+        finish(target, target->qemu_gone ? FERRY_TARGET_LOST : FERRY_TARGET_RUNNING);
         break;
     case TARGET_QUARANTINING:
         finish(target, error == NULL ? FERRY_TARGET_QUARANTINED : FERRY_TARGET_ABORTED);
@@ -331,10 +345,14 @@ void ferry_target_loaded(FerryTarget *target, uint64_t bytes_read, const GError 
 
 void ferry_target_continued(FerryTarget *target, const GError *error)
 {
-    if (error != NULL || target->qemu_gone) {
-        if (target->error == NULL && error != NULL)
-            target->error = g_error_copy(error);
+    if (error != NULL && target->error == NULL)
+        target->error = g_error_copy(error);
+    if (target->qemu_gone) {
         lost_after_commit(target);
+        return;
+    }
+    if (error != NULL) { // it may still run, or begin to: only its end is proof
+        abort_here(target);
         return;
     }
     send_to_source(target, FERRY_MESSAGE_RUNNING, NULL);

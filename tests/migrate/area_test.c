@@ -26,13 +26,13 @@ static void check_life(AreaFixture *f)
     area_fixture_saving(f, 64);
     FerryRecord record = read_record(f->path);
     g_assert_cmpint(record.state, ==, FERRY_SAVING);
-    g_assert_cmpuint(record.sequence, ==, 3);
+    g_assert_cmpuint(record.sequence, ==, 4);
     g_assert_cmpuint(record.epoch, ==, 1);
     g_assert_cmpstr(record.vm, ==, "guest");
     g_assert_cmpstr(record.owner, ==, "n1");
     // Prepared again by the same VM: left as it is.
     g_assert_true(ferry_area_prepare(f->path, TEST_UUID, "guest", 64, &error));
-    g_assert_cmpuint(read_record(f->path).sequence, ==, 3);
+    g_assert_cmpuint(read_record(f->path).sequence, ==, 4);
     // Another VM's: refused, untouched.
     g_assert_false(ferry_area_prepare(f->path, OTHER_UUID, "other", 64, &error));
     g_assert_error(error, FERRY_ERROR, FERRY_ERROR_OTHER_VM);
@@ -41,7 +41,7 @@ static void check_life(AreaFixture *f)
     g_assert_false(ferry_area_release(f->path, OTHER_UUID, &error));
     g_assert_error(error, FERRY_ERROR, FERRY_ERROR_OTHER_VM);
     g_clear_error(&error);
-    g_assert_cmpuint(read_record(f->path).sequence, ==, 3);
+    g_assert_cmpuint(read_record(f->path).sequence, ==, 4);
     g_assert_true(ferry_area_release(f->path, TEST_UUID, &error));
     g_assert_no_error(error);
 }
@@ -134,15 +134,15 @@ static void test_torn_slot(void)
     AreaFixture f;
     area_fixture_file(&f, 0);
     area_fixture_saving(&f, 64);
-    // Sequence 1 went to slot A, 2 to B, 3 to A.
-    area_fixture_flip(&f, FERRY_SLOT_A + 2000);
+    // Sequence 1 went to slot A, RUNNING as 2 to B and as 3 to A, SAVING as 4 to B.
+    area_fixture_flip(&f, FERRY_SLOT_B + 2000);
     FerryRecord record = read_record(f.path);
-    g_assert_cmpuint(record.sequence, ==, 2);
+    g_assert_cmpuint(record.sequence, ==, 3);
     g_assert_cmpint(record.state, ==, FERRY_RUNNING);
     // The next write goes over the broken slot, not over the good one.
     area_fixture_advance(&f, FERRY_OFF, false, NULL);
-    area_fixture_flip(&f, FERRY_SLOT_A + 2000);
-    g_assert_cmpuint(read_record(f.path).sequence, ==, 2);
+    area_fixture_flip(&f, FERRY_SLOT_B + 2000);
+    g_assert_cmpuint(read_record(f.path).sequence, ==, 3);
     area_fixture_clear(&f);
 }
 
