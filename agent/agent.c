@@ -6,6 +6,7 @@
 #include "agent/migrate.h"
 #include "agent/status.h"
 #include "agent/vm.h"
+#include "agent/worker.h"
 
 #include <errno.h>
 #include <glib/gstdio.h>
@@ -37,6 +38,29 @@ static void tell_job(json_t *job, gpointer data)
         agent_messages_send_job(agent, job);
 }
 
+// A VM that is no resource any more and has nothing here.
+static gboolean is_forgotten(gpointer name, gpointer value, gpointer data)
+{
+    const AgentVm *vm = value;
+    Agent *agent = data;
+    g_autoptr(HvDefinition) definition = agent_status_definition(agent, name);
+    return definition == NULL && vm->state == AGENT_VM_ABSENT && vm->hv == NULL &&
+           g_queue_is_empty((GQueue *)&vm->starts) && g_queue_is_empty((GQueue *)&vm->stops) &&
+           g_queue_is_empty((GQueue *)&vm->departs) && g_queue_is_empty((GQueue *)&vm->arrivals) &&
+           hv_vm_forget(agent->config->run_dir, name, NULL);
+}
+
+static void look_after_vms(Agent *agent)
+{
+    GHashTableIter iter;
+    gpointer vm;
+    g_hash_table_iter_init(&iter, agent->vms);
+    while (g_hash_table_iter_next(&iter, NULL, &vm))
+        agent_vm_settle(vm);
+    if (agent_pacemaker_connected(agent->pacemaker) && agent_cluster_quorate(agent->cluster))
+        g_hash_table_foreach_remove(agent->vms, is_forgotten, agent);
+}
+
 static gboolean housekeeping(gpointer data)
 {
     Agent *agent = data;
@@ -44,6 +68,7 @@ static gboolean housekeeping(gpointer data)
     if (!agent->ready)
         return G_SOURCE_CONTINUE;
     agent_migrate_sweep(agent);
+    look_after_vms(agent);
     agent_status_peek(agent);
     agent_status_changed(agent); // free memory drifts
     return G_SOURCE_CONTINUE;
@@ -128,6 +153,7 @@ Agent *agent_new(AgentConfig *config, GError **error)
     agent->peers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, status_free);
     agent->migrates = g_hash_table_new(g_str_hash, g_str_equal);
     agent->preferences = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    agent->peeking = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     agent->saved = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     g_queue_init(&agent->deferred);
     if (g_mkdir_with_parents(config->run_dir, 0700) != 0) {
@@ -146,15 +172,17 @@ Agent *agent_new(AgentConfig *config, GError **error)
 
 void agent_free(Agent *agent)
 {
+    agent_worker_end(); // before the others are told that this agent's writes are over
     agent_http_free(agent->http);
     agent_ra_socket_free(agent->ra);
-    agent_cluster_free(agent->cluster);
     agent_pacemaker_free(agent->pacemaker);
+    agent_cluster_free(agent->cluster);
     g_hash_table_unref(agent->vms);
     g_clear_pointer(&agent->calls, g_hash_table_unref);
     g_hash_table_unref(agent->peers);
     g_hash_table_unref(agent->migrates);
     g_hash_table_unref(agent->preferences);
+    g_hash_table_unref(agent->peeking);
     g_hash_table_unref(agent->saved);
     g_queue_clear_full(&agent->deferred, status_free);
     agent_jobs_free(agent->jobs);

@@ -26,6 +26,7 @@ struct Agent {
     GHashTable *calls;     // id -> call that waits for a reply of another node
     GHashTable *migrates;  // VM -> move an admin asked for on this node
     GHashTable *preferences; // VM -> sweeps since when nobody needs its constraint
+    GHashTable *peeking; // VMs whose record is being looked at for that
     GHashTable *saved;     // VM -> record state last seen on storage, while nobody runs it
     GQueue deferred;       // messages that came before adoption was done
     bool adopting;

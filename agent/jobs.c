@@ -19,7 +19,7 @@ struct AgentJobs {
     gpointer data;
     GQueue entries; // Entry, newest first
     GList *running; // AgentJob
-    guint next_id;
+    gint64 next_id; // from the clock, so that a restarted agent does not give one twice
 };
 
 // A job as it is shown, ours or another node's.
@@ -69,6 +69,7 @@ AgentJobs *agent_jobs_new(const char *node, AgentJobChangedFn changed, gpointer 
     jobs->node = g_strdup(node);
     jobs->changed = changed;
     jobs->data = data;
+    jobs->next_id = g_get_real_time() / G_USEC_PER_SEC;
     g_queue_init(&jobs->entries);
     return jobs;
 }
@@ -171,7 +172,7 @@ static void tell_soon(AgentJob *job)
 AgentJob *agent_job_start(AgentJobs *jobs, const char *kind, const char *vm)
 {
     AgentJob *job = g_new0(AgentJob, 1);
-    g_autofree char *id = g_strdup_printf("%s-%u", jobs->node, ++jobs->next_id);
+    g_autofree char *id = g_strdup_printf("%s-%" G_GINT64_FORMAT, jobs->node, ++jobs->next_id);
     job->jobs = jobs;
     job->entry = add_entry(
         jobs, json_pack("{s:s, s:s, s:s?, s:s, s:s, s:s, s:i, s:i, s:i, s:n, s:o, s:n, s:n, s:n}",

@@ -303,6 +303,14 @@ static void tell_moves(Agent *agent, const char *node, AgentLeftReason reason)
     }
 }
 
+static void forget_node(Agent *agent, const char *node, AgentLeftReason reason)
+{
+    agent_status_forget(agent, node);
+    agent_jobs_node_lost(agent->jobs, node);
+    fail_calls_to(agent, node);
+    tell_moves(agent, node, reason);
+}
+
 static void on_left(const char *node, AgentLeftReason reason, gpointer data)
 {
     Agent *agent = data;
@@ -312,10 +320,7 @@ static void on_left(const char *node, AgentLeftReason reason, gpointer data)
     agent_events_add(agent->events, "warning", lost ? "node.lost" : "node.agent-left", NULL,
                      json_pack("{s:s}", "lost", node), "%s: %s", node,
                      lost ? "the node left the cluster" : "its vmferryd ended");
-    agent_status_forget(agent, node);
-    agent_jobs_node_lost(agent->jobs, node);
-    fail_calls_to(agent, node);
-    tell_moves(agent, node, reason);
+    forget_node(agent, node, reason);
 }
 
 static void on_quorum(bool quorate, gpointer data)
@@ -328,10 +333,20 @@ static void on_quorum(bool quorate, gpointer data)
                      quorate ? "%s has quorum" : "%s has lost quorum", agent->name);
 }
 
+// Who left meanwhile is not told when corosync is back: of all other nodes nothing is known.
 static void on_lost(gpointer data)
 {
-    (void)data;
+    Agent *agent = data;
     g_warning("corosync went away");
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+    GHashTableIter iter;
+    gpointer node;
+    g_hash_table_iter_init(&iter, agent->peers);
+    while (g_hash_table_iter_next(&iter, &node, NULL))
+        if (strcmp(node, agent->name) != 0)
+            g_ptr_array_add(names, g_strdup(node));
+    for (guint i = 0; i < names->len; i++)
+        forget_node(agent, g_ptr_array_index(names, i), AGENT_LEFT_NODE);
 }
 
 static void on_connected(gpointer data)

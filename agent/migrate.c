@@ -119,12 +119,18 @@ static void try_next(Migrate *migrate)
     end(migrate);
 }
 
+typedef struct {
+    Agent *agent;
+    char *vm;
+} Preference;
+
 static void preferred(const GError *error, gpointer data)
 {
-    g_autofree char *name = data;
-    if (error == NULL)
-        return;
-    g_warning("VM %s: %s", name, error->message);
+    g_autofree Preference *preference = data;
+    g_autofree char *name = preference->vm;
+    AgentVm *vm = error != NULL ? agent_vm_find(preference->agent, name) : NULL;
+    if (vm != NULL && vm->out != NULL && agent_move_out_ready(vm->out))
+        agent_move_out_cancel(vm->out, error->message);
 }
 
 void agent_migrate_ready(AgentVm *vm)
@@ -133,8 +139,10 @@ void agent_migrate_ready(AgentVm *vm)
     if (migrate == NULL)
         return;
     migrate->preferred = true;
+    Preference *preference = g_new(Preference, 1);
+    *preference = (Preference){.agent = vm->agent, .vm = g_strdup(vm->name)};
     agent_pacemaker_prefer(vm->agent->pacemaker, vm->name, agent_move_out_peer(vm->out),
-                           vm->agent->name, LIFETIME_S, preferred, g_strdup(vm->name));
+                           vm->agent->name, LIFETIME_S, preferred, preference);
 }
 
 // --- the request ---

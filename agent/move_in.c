@@ -254,6 +254,7 @@ static void phase(void *env, FerryPhase now)
                                ferry_target_source(in->target), "move",
                                ferry_target_move(in->target)),
                      "%s arrives: %s", in->vm->name, ferry_phase_name(now));
+    agent_status_changed(in->vm->agent); // from the commit on the VM is here
 }
 
 // --- the end ---

@@ -97,8 +97,9 @@ static void read_record(void *env)
 
 static void continued(HvVm *hv, const GError *error, gpointer data)
 {
-    (void)hv;
     AgentVm *vm = data;
+    if (error != NULL && hv_vm_run_state(hv) == HV_RUN_SHUTDOWN)
+        hv_vm_quit(hv, NULL, NULL); // its guest powered itself off meanwhile
     if (vm->out != NULL)
         ferry_source_continued(vm->out->source, error);
 }
@@ -312,6 +313,12 @@ static void tell_end(AgentMoveOut *out, FerrySourceOutcome outcome, const GError
     const char *peer = ferry_source_peer(out->source);
     switch (outcome) {
     case FERRY_SOURCE_MOVED:
+        if (error != NULL) {
+            agent_events_add(events, "error", "move.lost", vm->name, NULL,
+                             "%s moved from %s to %s, but did not stay: %s", vm->name,
+                             vm->agent->name, peer, error->message);
+            break;
+        }
         agent_events_add(events, "info", "move.done", vm->name, json_incref(result),
                          "%s moved from %s to %s, blackout %.0f ms", vm->name, vm->agent->name,
                          peer, json_number_value(json_object_get(result, "blackout_ms")));
@@ -350,7 +357,9 @@ static void conclude(AgentVm *vm, FerrySourceOutcome outcome)
         agent_vm_set_state(vm, AGENT_VM_RUNNING);
         break;
     case FERRY_SOURCE_LEFT_SEALED:
-        agent_vm_set_state(vm, AGENT_VM_STRANDED);
+        if (!hv_vm_process_alive(vm->hv))
+            agent_vm_detach(vm);
+        agent_vm_set_state(vm, vm->hv != NULL ? AGENT_VM_STRANDED : AGENT_VM_ABSENT);
         break;
     case FERRY_SOURCE_LOST:
         agent_vm_detach(vm);
@@ -366,11 +375,11 @@ static void finished(void *env, FerrySourceOutcome outcome, const GError *error)
     AgentVm *vm = out->vm;
     g_autoptr(GError) failure = NULL;
     json_t *result = result_of(out);
-    if (outcome != FERRY_SOURCE_MOVED && outcome != FERRY_SOURCE_SAVED)
+    if (error != NULL || (outcome != FERRY_SOURCE_MOVED && outcome != FERRY_SOURCE_SAVED))
         failure = error != NULL ? g_error_copy(error)
                                 : g_error_new(FERRY_ERROR, FERRY_ERROR_ABORTED, "given up");
     tell_end(out, outcome, error, result);
-    if (outcome == FERRY_SOURCE_MOVED || outcome == FERRY_SOURCE_SAVED) {
+    if (failure == NULL) {
         json_decref(vm->last_move);
         vm->last_move = json_incref(result);
     }

@@ -95,13 +95,21 @@ static void operation_free(gpointer data)
     g_free(operation);
 }
 
+static void tell(const Operation *operation)
+{
+    if (operation->done)
+        operation->done(operation->error, operation->data);
+    else if (operation->error)
+        g_warning("%s: %s", operation->what, operation->error->message);
+}
+
 static gboolean report(gpointer data)
 {
     Operation *operation = data;
 
     operation->finish_source = 0;
     g_hash_table_steal(operation->pacemaker->operations, operation);
-    operation->done(operation->error, operation->data);
+    tell(operation);
     operation_free(operation);
     return G_SOURCE_REMOVE;
 }
@@ -757,7 +765,7 @@ static void abandon(Operation *operation)
     if (!operation->error && !operation->finish_source)
         operation->error = g_error_new(AGENT_ERROR, AGENT_ERROR_UNAVAILABLE,
                                        "%s: the agent is shutting down", operation->what);
-    operation->done(operation->error, operation->data);
+    tell(operation);
     operation_free(operation);
 }
 

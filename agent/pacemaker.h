@@ -66,7 +66,8 @@ void agent_pacemaker_unprefer(AgentPacemaker *pacemaker, const char *name, Agent
 json_t *agent_pacemaker_preferences(const AgentPacemaker *pacemaker);
 
 // Tells Pacemaker that the resource has failed on NODE now (an asynchronous failure, as
-// `crm_resource --fail`), so that it recovers at once instead of at the next monitor.
+// `crm_resource --fail`), so that it recovers at once instead of at the next monitor. DONE may be
+// NULL: an error is logged.
 void agent_pacemaker_fail(AgentPacemaker *pacemaker, const char *name, const char *node,
                           AgentPacemakerDone done, gpointer data);
 // Forgets the resource's failures and history on all nodes (`crm_resource --cleanup`).

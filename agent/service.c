@@ -151,6 +151,10 @@ static void start_role_set(const GError *error, gpointer data)
 static void start_cleaned(const GError *error, gpointer data)
 {
     Request *request = data;
+    if (g_error_matches(error, AGENT_ERROR, AGENT_ERROR_UNAVAILABLE)) {
+        request_end(request, NULL, error);
+        return;
+    }
     if (error != NULL) // a failure that is still remembered will show in the job
         g_warning("VM %s: %s", request->name, error->message);
     agent_pacemaker_set_role(request->agent->pacemaker, request->name, true, start_role_set,
@@ -165,12 +169,30 @@ void agent_service_start(Agent *agent, const char *name, AgentReplyFn reply, gpo
                             request_new(agent, name, reply, data));
 }
 
+static void mode_forgotten(json_t *result, const GError *error, gpointer data)
+{
+    (void)result;
+    (void)data;
+    if (error != NULL)
+        g_warning("%s", error->message);
+}
+
+// The mode was for this stop, not for the next one.
+static void forget_mode(Request *request)
+{
+    g_autofree char *owner = agent_status_owner_of(request->agent, request->name);
+    if (owner != NULL)
+        agent_messages_call(request->agent, owner, "stop-mode",
+                            json_pack("{s:s}", "vm", request->name), mode_forgotten, NULL);
+}
+
 static void stop_role_set(const GError *error, gpointer data)
 {
     Request *request = data;
-    if (error != NULL)
+    if (error != NULL) {
+        forget_mode(request);
         request_end(request, NULL, error);
-    else
+    } else
         end_with_job(request, agent_watch_stopped(request->agent, "stop", request->name));
 }
 

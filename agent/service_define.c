@@ -153,16 +153,36 @@ void agent_service_define(Agent *agent, const char *definition, size_t length, b
 
 // --- undefine and discard: nobody may run the VM ---
 
+// An online node of whose VMs nothing is known; the caller frees.
+static char *silent_node(Agent *agent)
+{
+    char *name = NULL;
+    size_t index;
+    json_t *nodes = agent_status_nodes(agent), *node;
+    json_array_foreach (nodes, index, node)
+        if (name == NULL && json_is_true(json_object_get(node, "online")) &&
+            !json_is_true(json_object_get(node, "agent")))
+            name = g_strdup(json_string_value(json_object_get(node, "name")));
+    json_decref(nodes);
+    return name;
+}
+
 static Definition *work_on_stopped(Agent *agent, const char *name, AgentReplyFn reply,
                                    gpointer data)
 {
     g_autoptr(GError) error = NULL;
     g_autofree char *owner = agent_status_owner_of(agent, name);
+    g_autofree char *silent = NULL;
     HvDefinition *definition = agent_status_definition(agent, name);
     json_t *vm = agent_status_vm(agent, name);
     const char *role = json_string_value(json_object_get(vm, "target_role"));
     if (definition == NULL)
         error = g_error_new(AGENT_ERROR, AGENT_ERROR_NOT_FOUND, "there is no VM \"%s\"", name);
+    else if ((silent = silent_node(agent)) != NULL)
+        error = g_error_new(AGENT_ERROR, AGENT_ERROR_UNAVAILABLE,
+                            "%s is online, but its vmferryd does not answer: whether %s runs there "
+                            "is not known",
+                            silent, name);
     else if (owner != NULL || g_strcmp0(role, "Stopped") != 0)
         error = g_error_new(AGENT_ERROR, AGENT_ERROR_CONFLICT,
                             "%s %s%s; `vmferry stop %s` first", name,

@@ -41,7 +41,7 @@ static RaCall *call_new(AgentRaReplyFn reply, gpointer data)
 static void monitor(Agent *agent, const char *name, AgentRaReplyFn reply, gpointer data)
 {
     AgentVm *vm = agent_vm_find(agent, name);
-    if (vm == NULL || vm->state == AGENT_VM_ABSENT || vm->state == AGENT_VM_INCOMING)
+    if (vm == NULL || !agent_vm_is_here(vm))
         reply(OCF_NOT_RUNNING, "", data);
     else if (vm->state == AGENT_VM_UNKNOWN && (vm->hv == NULL || !hv_vm_process_alive(vm->hv)))
         reply(OCF_ERR_GENERIC, "it is not known yet whether the VM runs", data);

@@ -29,7 +29,11 @@ static json_t *vm_status(const AgentVm *vm)
     g_autofree char *digest = hv_definition_digest(vm->definition);
     g_autofree char *pending = pending_of(vm);
     const char *peer = vm->out != NULL ? agent_move_out_peer(vm->out) : NULL;
-    const char *state = vm->out != NULL && peer == NULL ? "saving" : agent_vm_state_name(vm->state);
+    const char *state = agent_vm_state_name(vm->state);
+    if (vm->out != NULL && peer == NULL)
+        state = "saving";
+    else if (vm->state == AGENT_VM_INCOMING && agent_vm_is_here(vm))
+        state = agent_vm_state_name(AGENT_VM_RUNNING);
     return json_pack("{s:s, s:s, s:I, s:I, s:s, s:o, s:o, s:o, s:I, s:s, s:O}", "name", vm->name,
                      "state", state, "pid",
                      (json_int_t)(vm->hv != NULL ? hv_vm_pid(vm->hv) : 0), "epoch",
@@ -146,7 +150,7 @@ char *agent_status_node_of(Agent *agent, const char *vm)
 char *agent_status_owner_of(Agent *agent, const char *name)
 {
     AgentVm *vm = agent_vm_find(agent, name);
-    if (vm != NULL && vm->state != AGENT_VM_ABSENT && vm->state != AGENT_VM_INCOMING)
+    if (vm != NULL && agent_vm_is_here(vm))
         return g_strdup(agent->name);
     return node_with(agent, name, false);
 }
@@ -182,6 +186,7 @@ static void peek_run(gpointer data)
 static void peek_done(gpointer data)
 {
     Peek *peek = data;
+    g_hash_table_remove(peek->agent->peeking, peek->name);
     g_hash_table_replace(peek->agent->saved, g_strdup(peek->name),
                          g_strdup(peek->state != NULL ? peek->state : "unknown"));
     g_free(peek->name);
@@ -198,7 +203,8 @@ void agent_status_peek(Agent *agent)
         const char *name = json_string_value(json_object_get(resource, "name"));
         g_autofree char *owner = agent_status_owner_of(agent, name);
         g_autoptr(HvDefinition) definition = agent_status_definition(agent, name);
-        if (owner != NULL || definition == NULL)
+        if (owner != NULL || definition == NULL ||
+            !g_hash_table_add(agent->peeking, g_strdup(name))) // still waiting for its storage
             continue;
         Peek *peek = g_new0(Peek, 1);
         *peek = (Peek){.agent = agent,

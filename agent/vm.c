@@ -5,6 +5,8 @@
 #include "agent/move_out.h"
 #include "agent/status.h"
 
+enum { RECONNECT_MS = 1000 };
+
 typedef struct {
     AgentVmDone done;
     gpointer data;
@@ -54,6 +56,7 @@ AgentVm *agent_vm_ensure(Agent *agent, const char *name)
 void agent_vm_free(AgentVm *vm)
 {
     g_clear_handle_id(&vm->stop_timer, g_source_remove);
+    g_clear_handle_id(&vm->retry_timer, g_source_remove);
     agent_move_out_free(vm->out);
     agent_move_in_free(vm->in);
     hv_vm_free(vm->hv);
@@ -88,6 +91,15 @@ void agent_vm_wake(AgentVm *vm, GQueue *queue, const GError *error)
         waiter->done(vm, error, waiter->data);
         g_free(waiter);
     }
+}
+
+bool agent_vm_is_here(const AgentVm *vm)
+{
+    if (vm->state == AGENT_VM_INCOMING)
+        return agent_move_in_committed(vm->in);
+    if (vm->state == AGENT_VM_LEAVING)
+        return hv_vm_process_alive(vm->hv);
+    return vm->state != AGENT_VM_ABSENT;
 }
 
 void agent_vm_set_state(AgentVm *vm, AgentVmState state)
@@ -132,12 +144,34 @@ static void qemu_exited(HvVm *hv, int status, gpointer data)
         died_by_itself(vm, status);
 }
 
+static gboolean reconnect(gpointer data);
+
+static void reconnected(HvVm *hv, const GError *error, gpointer data)
+{
+    AgentVm *vm = data;
+    if (error != NULL && hv_vm_process_alive(hv) && vm->retry_timer == 0)
+        vm->retry_timer = g_timeout_add(RECONNECT_MS, reconnect, vm);
+}
+
+// The monitor's connection ended, but QEMU lives.
+static gboolean reconnect(gpointer data)
+{
+    AgentVm *vm = data;
+    vm->retry_timer = 0;
+    if (vm->hv != NULL && vm->state != AGENT_VM_UNKNOWN && hv_vm_process_alive(vm->hv) &&
+        hv_vm_run_state(vm->hv) == HV_RUN_UNKNOWN)
+        hv_vm_adopt(vm->hv, reconnected, vm);
+    return G_SOURCE_REMOVE;
+}
+
 static void qemu_run_state(HvVm *hv, HvRunState state, gpointer data)
 {
     (void)hv;
     AgentVm *vm = data;
     if (vm->out != NULL)
         agent_move_out_run_state(vm->out, state);
+    if (state == HV_RUN_UNKNOWN && hv_vm_process_alive(vm->hv) && vm->retry_timer == 0)
+        vm->retry_timer = g_timeout_add(RECONNECT_MS, reconnect, vm);
     if (state == HV_RUN_ERROR && vm->state == AGENT_VM_RUNNING)
         agent_events_add(vm->agent->events, "error", "vm.error", vm->name, NULL,
                          "QEMU paused %s after an error: I/O error or guest panic", vm->name);
@@ -156,8 +190,12 @@ static void qemu_migration(HvVm *hv, HvMigrationStatus status, gpointer data)
 static void guest_shutdown(HvVm *hv, const char *reason, gpointer data)
 {
     AgentVm *vm = data;
-    agent_events_add(vm->agent->events, "info", "vm.guest-shutdown", vm->name, NULL,
-                     "%s powered itself off (%s)", vm->name, reason);
+    bool reset = g_str_has_suffix(reason, "-reset");
+    agent_events_add(vm->agent->events, "info", reset ? "vm.guest-reset" : "vm.guest-shutdown",
+                     vm->name, NULL, "%s %s (%s)", vm->name,
+                     reset ? "rebooted" : "powered itself off", reason);
+    if (reset)
+        return;
     if (vm->state == AGENT_VM_RUNNING || vm->state == AGENT_VM_STOPPING)
         hv_vm_quit(hv, NULL, NULL);
 }

@@ -43,6 +43,8 @@ struct AgentVm {
     char *stop_mode; // asked for by an admin for the next stop; NULL = the definition's on_stop
     unsigned stop_timeout_ms; // what Pacemaker gave the stop under way
     guint stop_timer;
+    guint retry_timer; // to reach QEMU's monitor, or the record, again
+    bool settling;         // record RUNNING is being written again
     bool save_tried; // in the stop under way
     bool killing;    // the stop's last resort was taken
     char *last_error; // of the last start, NULL where it went well
@@ -53,6 +55,11 @@ struct AgentVm {
 AgentVm *agent_vm_find(Agent *agent, const char *name);    // NULL where unknown here
 AgentVm *agent_vm_ensure(Agent *agent, const char *name);
 void agent_vm_free(AgentVm *vm);
+
+// Whether the VM has a QEMU of its own right here (or may have): running, or paused as its owner.
+bool agent_vm_is_here(const AgentVm *vm);
+// A commit whose last write failed is written again; call every few seconds.
+void agent_vm_settle(AgentVm *vm);
 
 void agent_vm_set_state(AgentVm *vm, AgentVmState state);
 // The QEMU object with callbacks into this VM; replaces an earlier one.
@@ -85,7 +92,7 @@ typedef void (*AgentRecordFn)(AgentVm *vm, const FerryRecord *record, const GErr
 void agent_record_read(AgentVm *vm, AgentRecordFn done, gpointer data);
 void agent_record_write(AgentVm *vm, const FerryRecord *record, uint64_t expected,
                         AgentRecordFn done, gpointer data);
-// Checks the node and makes the state area ready, then reads its record.
-void agent_record_prepare(AgentVm *vm, AgentRecordFn done, gpointer data);
-// Checks the node without writing.
+// Checks the node and the state area, then reads its record, and where that is sealed the definition
+// that its image was saved with. Makes nothing: a state area that is missing here may hold the VM's
+// memory elsewhere.
 void agent_record_check(AgentVm *vm, AgentRecordFn done, gpointer data);

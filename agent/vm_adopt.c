@@ -8,21 +8,41 @@
 
 #include <string.h>
 
-enum { RETRY_MS = 1000 };
+enum { RETRY_MS = 1000, PATIENCE_MS = 10 * 1000 };
 
+// One storage that hangs must not keep the agent from all other VMs: it opens after PATIENCE_MS.
 typedef struct {
     Agent *agent;
     guint left;
-    void (*done)(Agent *agent);
+    guint timer;
+    void (*done)(Agent *agent); // NULL once it was called
 } Adoption;
 
 static void look(AgentVm *vm, Adoption *adoption);
+
+static void open_agent(Adoption *adoption)
+{
+    if (adoption->done != NULL)
+        adoption->done(adoption->agent);
+    adoption->done = NULL;
+}
+
+static gboolean out_of_patience(gpointer data)
+{
+    Adoption *adoption = data;
+    adoption->timer = 0;
+    g_warning("the storage of %u VMs does not answer; what runs of them is looked for further",
+              adoption->left);
+    open_agent(adoption);
+    return G_SOURCE_REMOVE;
+}
 
 static void one_done(Adoption *adoption)
 {
     if (adoption == NULL || --adoption->left > 0)
         return;
-    adoption->done(adoption->agent);
+    g_clear_handle_id(&adoption->timer, g_source_remove);
+    open_agent(adoption);
     g_free(adoption);
 }
 
@@ -49,24 +69,44 @@ void agent_vm_leftover_exited(AgentVm *vm)
 
 // --- taking a guest back that was left in the middle ---
 
+static gboolean look_again(gpointer data);
+
+static void try_again(AgentVm *vm, const GError *error)
+{
+    g_warning("VM %s: %s; trying again", vm->name, error->message);
+    g_clear_handle_id(&vm->retry_timer, g_source_remove);
+    vm->retry_timer = g_timeout_add(RETRY_MS, look_again, vm);
+}
+
 static void continued(HvVm *hv, const GError *error, gpointer data)
 {
-    (void)hv;
     AgentVm *vm = data;
-    if (error != NULL)
-        leftover(vm, error->message);
-    else
+    if (error == NULL)
         adopted(vm);
+    else if (hv_vm_run_state(hv) == HV_RUN_SHUTDOWN)
+        leftover(vm, "its guest has powered itself off");
+    else if (vm->state == AGENT_VM_UNKNOWN)
+        try_again(vm, error);
+}
+
+static void go_on(AgentVm *vm)
+{
+    if (hv_vm_run_state(vm->hv) == HV_RUN_RUNNING)
+        adopted(vm);
+    else
+        hv_vm_cont(vm->hv, continued, vm);
 }
 
 static void taken_back(AgentVm *vm, const FerryRecord *record, const GError *error, gpointer data)
 {
     (void)record;
     (void)data;
+    if (vm->hv == NULL || vm->state != AGENT_VM_UNKNOWN) // it ended meanwhile
+        return;
     if (error != NULL)
-        leftover(vm, error->message);
+        try_again(vm, error);
     else
-        hv_vm_cont(vm->hv, continued, vm);
+        go_on(vm);
 }
 
 static void set_running(AgentVm *vm)
@@ -75,7 +115,7 @@ static void set_running(AgentVm *vm)
     if (ferry_record_advance(&next, FERRY_RUNNING, false, vm->agent->name, NULL))
         agent_record_write(vm, &next, vm->record.sequence, taken_back, NULL);
     else
-        hv_vm_cont(vm->hv, continued, vm);
+        go_on(vm);
 }
 
 static void save_cancelled(HvVm *hv, const GError *error, gpointer data)
@@ -90,6 +130,10 @@ static void save_cancelled(HvVm *hv, const GError *error, gpointer data)
 static void decide(AgentVm *vm, const FerryRecord *record)
 {
     bool ours = strcmp(record->owner, vm->agent->name) == 0;
+    // The agent ended between the record's new epoch and its note of it. A cold start replaces that
+    // note before the record.
+    if (ours && record->state == FERRY_RUNNING && record->epoch == hv_vm_epoch(vm->hv) + 1)
+        hv_vm_set_epoch(vm->hv, record->epoch, NULL);
     bool this_epoch = hv_vm_epoch(vm->hv) == record->epoch;
     HvRunState run_state = hv_vm_run_state(vm->hv);
     if (!ours || !this_epoch) {
@@ -109,6 +153,8 @@ static void decide(AgentVm *vm, const FerryRecord *record)
         break;
     case FERRY_SEALED:
         agent_vm_set_state(vm, AGENT_VM_STRANDED);
+        if (vm->agent->ready)
+            agent_vm_settle_adopted(vm->agent);
         break;
     default:
         leftover(vm, "its run record says that the VM is off");
@@ -118,7 +164,9 @@ static void decide(AgentVm *vm, const FerryRecord *record)
 
 static gboolean look_again(gpointer data)
 {
-    look(data, NULL);
+    AgentVm *vm = data;
+    vm->retry_timer = 0;
+    look(vm, NULL);
     return G_SOURCE_REMOVE;
 }
 
@@ -129,12 +177,10 @@ static void record_known(AgentVm *vm, const FerryRecord *record, const GError *e
         one_done(data);
         return;
     }
-    if (error != NULL) {
-        g_warning("VM %s: %s; trying again", vm->name, error->message);
-        g_timeout_add(RETRY_MS, look_again, vm);
-    } else {
+    if (error != NULL)
+        try_again(vm, error);
+    else
         decide(vm, record);
-    }
     one_done(data);
 }
 
@@ -155,8 +201,7 @@ static void found(HvVm *hv, const GError *error, gpointer data)
     if (g_error_matches(error, HV_ERROR, HV_ERROR_NOT_RUNNING)) {
         agent_vm_leftover_exited(vm);
     } else {
-        g_warning("VM %s: %s; trying again", vm->name, error->message);
-        g_timeout_add(RETRY_MS, look_again, vm);
+        try_again(vm, error);
     }
     one_done(one->adoption);
 }
@@ -179,6 +224,7 @@ void agent_vm_adopt_all(Agent *agent, void (*done)(Agent *agent))
         g_warning("%s: %s", agent->config->run_dir, error->message);
     Adoption *adoption = g_new(Adoption, 1);
     *adoption = (Adoption){.agent = agent, .left = 1, .done = done};
+    adoption->timer = g_timeout_add(PATIENCE_MS, out_of_patience, adoption);
     for (char **name = names; name != NULL && *name != NULL; name++) {
         g_autoptr(GError) unreadable = NULL;
         uint64_t epoch = 0;

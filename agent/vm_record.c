@@ -12,8 +12,7 @@ typedef struct {
     HvDefinition *definition;
     HvDefinition *saved; // out: what a sealed image was saved with
     char *path;
-    bool check;    // the node and the area, without writing
-    bool prepare;  // check, and make the area ready
+    bool check; // the node and the area, too
     bool write;
     FerryRecord record; // in: to write; out: as it is on storage now
     uint64_t expected;
@@ -24,17 +23,11 @@ typedef struct {
 
 static bool ready_to_open(RecordWork *work)
 {
-    if (work->check || work->prepare) {
-        if (!hv_definition_check_node(work->definition, &work->error))
-            return false;
-    }
-    if (work->prepare)
-        return ferry_area_prepare(work->path, work->definition->uuid, work->vm,
-                                  work->definition->memory_mib, &work->error);
-    if (work->check)
-        return ferry_area_check(work->path, work->definition->uuid, work->definition->memory_mib,
-                                &work->error);
-    return true;
+    if (!work->check)
+        return true;
+    return hv_definition_check_node(work->definition, &work->error) &&
+           ferry_area_check(work->path, work->definition->uuid, work->definition->memory_mib,
+                            &work->error);
 }
 
 static void write_record(RecordWork *work, FerryArea *area)
@@ -49,7 +42,7 @@ static void write_record(RecordWork *work, FerryArea *area)
 static void read_record(RecordWork *work, FerryArea *area)
 {
     if (!ferry_area_read_record(area, &work->record, &work->error) ||
-        work->record.state != FERRY_SEALED)
+        work->record.state != FERRY_SEALED || !work->check)
         return;
     g_autofree char *text = ferry_area_read_definition(area, &work->record, &work->error);
     if (text != NULL)
@@ -115,13 +108,6 @@ void agent_record_write(AgentVm *vm, const FerryRecord *record, uint64_t expecte
     work->write = true;
     work->record = *record;
     work->expected = expected;
-    agent_worker_run(run, finished, work);
-}
-
-void agent_record_prepare(AgentVm *vm, AgentRecordFn done, gpointer data)
-{
-    RecordWork *work = new_work(vm, done, data);
-    work->prepare = true;
     agent_worker_run(run, finished, work);
 }
 

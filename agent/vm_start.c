@@ -8,6 +8,7 @@
 static void started(AgentVm *vm, const char *how)
 {
     g_clear_pointer(&vm->last_error, g_free);
+    g_clear_pointer(&vm->stop_mode, g_free);
     agent_events_add(vm->agent->events, "info", "vm.started", vm->name,
                      json_pack("{s:s, s:I}", "mode", how, "epoch", (json_int_t)vm->record.epoch),
                      "%s runs on %s (%s, epoch %" G_GUINT64_FORMAT ")", vm->name,
@@ -19,7 +20,7 @@ static void started(AgentVm *vm, const char *how)
 static void start_failed(AgentVm *vm, const GError *error)
 {
     g_free(vm->last_error);
-    vm->last_error = g_strdup(error->message);
+    vm->last_error = g_utf8_make_valid(error->message, -1);
     vm->last_error_ms = g_get_real_time() / 1000;
     agent_events_add(vm->agent->events, "error", "vm.start-failed", vm->name, NULL,
                      "%s did not start on %s: %s", vm->name, vm->agent->name, error->message);
@@ -34,6 +35,23 @@ void agent_vm_start_restored(AgentVm *vm, const GError *error)
         start_failed(vm, error);
     else
         started(vm, "restored");
+}
+
+// Storage may have kept a start waiting for long: Pacemaker may have given it up and started the VM
+// elsewhere.
+static GError *overtaken(const AgentVm *vm)
+{
+    g_autofree char *elsewhere = agent_status_node_of(vm->agent, vm->name);
+    if (!g_queue_is_empty((GQueue *)&vm->stops))
+        return g_error_new(AGENT_ERROR, AGENT_ERROR_CONFLICT,
+                           "%s: a stop was asked for during its start", vm->name);
+    if (elsewhere != NULL)
+        return g_error_new(AGENT_ERROR, AGENT_ERROR_CONFLICT,
+                           "%s has a QEMU on %s; it is not started twice", vm->name, elsewhere);
+    if (!agent_cluster_quorate(vm->agent->cluster))
+        return g_error_new(AGENT_ERROR, AGENT_ERROR_UNAVAILABLE,
+                           "%s has no quorum and must not start a VM", vm->agent->name);
+    return NULL;
 }
 
 // --- cold ---
@@ -71,8 +89,9 @@ static void claimed(AgentVm *vm, const FerryRecord *record, const GError *error,
 {
     (void)record;
     (void)data;
-    if (error != NULL)
-        abandon(vm, error);
+    g_autoptr(GError) refused = error == NULL ? overtaken(vm) : NULL;
+    if (error != NULL || refused != NULL)
+        abandon(vm, error != NULL ? error : refused);
     else
         hv_vm_cont(vm->hv, continued, vm);
 }
@@ -85,9 +104,9 @@ static void launched(HvVm *hv, const GError *error, gpointer data)
         abandon(vm, error);
         return;
     }
-    g_autoptr(GError) refused = NULL;
+    g_autoptr(GError) refused = overtaken(vm);
     FerryRecord next = vm->record;
-    if (!ferry_record_advance(&next, FERRY_RUNNING, true, vm->agent->name, &refused)) {
+    if (refused != NULL || !ferry_record_advance(&next, FERRY_RUNNING, true, vm->agent->name, &refused)) {
         abandon(vm, refused);
         return;
     }
@@ -116,9 +135,9 @@ static void record_known(AgentVm *vm, const FerryRecord *record, const GError *e
                          gpointer data)
 {
     (void)data;
-    g_autoptr(GError) refused = NULL;
-    if (error != NULL) {
-        start_failed(vm, error);
+    g_autoptr(GError) refused = error == NULL ? overtaken(vm) : NULL;
+    if (error != NULL || refused != NULL) {
+        start_failed(vm, error != NULL ? error : refused);
     } else if (record->state == FERRY_QUARANTINED) {
         refused = g_error_new(AGENT_ERROR, AGENT_ERROR_REFUSED,
                               "the saved memory of %s failed to load and is quarantined; look at "
@@ -138,10 +157,9 @@ static void record_known(AgentVm *vm, const FerryRecord *record, const GError *e
 
 static bool may_start(AgentVm *vm, GError **error)
 {
-    g_autofree char *elsewhere = agent_status_node_of(vm->agent, vm->name);
-    if (elsewhere != NULL) {
-        g_set_error(error, AGENT_ERROR, AGENT_ERROR_CONFLICT,
-                    "%s has a QEMU on %s; it is not started twice", vm->name, elsewhere);
+    GError *refused = overtaken(vm);
+    if (refused != NULL) {
+        g_propagate_error(error, refused);
         return false;
     }
     if (vm->state != AGENT_VM_ABSENT) {
@@ -155,7 +173,8 @@ static bool may_start(AgentVm *vm, GError **error)
 void agent_vm_start(AgentVm *vm, HvDefinition *definition, AgentVmDone done, gpointer data)
 {
     g_autoptr(GError) error = NULL;
-    if (vm->state == AGENT_VM_RUNNING || vm->state == AGENT_VM_LEAVING) {
+    if (vm->state == AGENT_VM_RUNNING ||
+        (vm->state == AGENT_VM_LEAVING && agent_vm_is_here(vm))) {
         done(vm, NULL, data);
         return;
     }
@@ -172,5 +191,26 @@ void agent_vm_start(AgentVm *vm, HvDefinition *definition, AgentVmDone done, gpo
     vm->definition = hv_definition_ref(definition);
     agent_vm_set_state(vm, AGENT_VM_STARTING);
     agent_vm_wait(&vm->starts, done, data);
-    agent_record_prepare(vm, record_known, NULL);
+    agent_record_check(vm, record_known, NULL);
+}
+
+// --- later ---
+
+static void settled(AgentVm *vm, const FerryRecord *record, const GError *error, gpointer data)
+{
+    (void)record;
+    (void)data;
+    vm->settling = false;
+    if (error != NULL)
+        g_warning("VM %s: %s", vm->name, error->message);
+}
+
+void agent_vm_settle(AgentVm *vm)
+{
+    FerryRecord next = vm->record;
+    if (vm->state != AGENT_VM_RUNNING || vm->settling || vm->record.state != FERRY_CONSUMED ||
+        !ferry_record_advance(&next, FERRY_RUNNING, false, vm->agent->name, NULL))
+        return;
+    vm->settling = true;
+    agent_record_write(vm, &next, vm->record.sequence, settled, NULL);
 }

@@ -28,9 +28,16 @@ static void run_item(gpointer data, gpointer unused)
     g_source_attach(source, NULL);
 }
 
+static GThreadPool *pool; // made with the first work
+
+void agent_worker_end(void)
+{
+    if (pool != NULL)
+        g_thread_pool_free(g_steal_pointer(&pool), TRUE, TRUE);
+}
+
 void agent_worker_run(AgentWorkFn run, AgentWorkDoneFn done, gpointer work)
 {
-    static GThreadPool *pool;
     if (pool == NULL)
         pool = g_thread_pool_new(run_item, NULL, MAX_THREADS, FALSE, NULL);
     Item *item = g_new(Item, 1);

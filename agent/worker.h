@@ -9,3 +9,5 @@ typedef void (*AgentWorkDoneFn)(gpointer work); // later, on the main loop; free
 
 // Work items run at the same time; a caller that needs an order waits for DONE.
 void agent_worker_run(AgentWorkFn run, AgentWorkDoneFn done, gpointer work);
+// Drops what was not begun and waits for what was; no DONE is called any more.
+void agent_worker_end(void);

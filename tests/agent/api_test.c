@@ -129,8 +129,10 @@ static void test_jobs(Server *server, gconstpointer data)
     g_assert_cmpuint(ask(server, "GET", "/v1/jobs", NULL, &answer), ==, 200);
     g_assert_cmpuint(json_array_size(answer), ==, 2);
     g_assert_cmpstr(text(json_array_get(answer, 0), "kind"), ==, "migrate");
+    g_autofree char *path =
+        g_strconcat("/v1/jobs/", text(json_array_get(answer, 1), "id"), NULL);
     json_decref(answer);
-    g_assert_cmpuint(ask(server, "GET", "/v1/jobs/n1-1", NULL, &answer), ==, 200);
+    g_assert_cmpuint(ask(server, "GET", path, NULL, &answer), ==, 200);
     g_assert_cmpstr(text(answer, "state"), ==, "done");
     json_decref(answer);
 }

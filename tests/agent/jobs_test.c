@@ -33,7 +33,8 @@ static void test_life(void)
     Told seen = {0};
     AgentJobs *jobs = agent_jobs_new("n1", told, &seen);
     AgentJob *job = agent_job_start(jobs, "migrate", "a");
-    g_assert_cmpstr(agent_job_id(job), ==, "n1-1");
+    g_autofree char *id = g_strdup(agent_job_id(job));
+    g_assert_true(g_str_has_prefix(id, "n1-"));
     g_assert_cmpuint(seen.count, ==, 1);
     g_assert_cmpstr(text(seen.last, "state"), ==, "running");
     g_assert_true(json_is_null(json_object_get(seen.last, "ended")));
@@ -42,7 +43,7 @@ static void test_life(void)
     g_assert_cmpstr(text(seen.last, "phase"), ==, "save");
     agent_job_end(job, NULL, json_pack("{s:i}", "blackout_ms", 80));
     g_assert_cmpuint(seen.count, ==, 3);
-    json_t *shown = agent_jobs_get(jobs, "n1-1");
+    json_t *shown = agent_jobs_get(jobs, id);
     g_assert_true(json_equal(shown, seen.last));
     g_assert_cmpstr(text(shown, "state"), ==, "done");
     g_assert_true(json_is_null(json_object_get(shown, "error")));
@@ -76,7 +77,7 @@ static void test_throttle(void)
     for (guint64 i = 1; i <= 1000; i++)
         agent_job_progress(job, i, 1000);
     g_assert_cmpuint(seen.count, <=, 2 + (g_get_monotonic_time() - start) / 200000);
-    json_t *shown = agent_jobs_get(jobs, "n1-1");
+    json_t *shown = agent_jobs_get(jobs, agent_job_id(job));
     g_assert_cmpint(number(shown, "bytes_done"), ==, 1000);
     json_decref(shown);
     while (number(seen.last, "bytes_done") != 1000)
@@ -103,7 +104,7 @@ static void test_rate(void)
     g_usleep(50000);
     agent_job_progress(job, 2000000, 9000000);
     double seconds = (double)(g_get_monotonic_time() - start) / 1e6;
-    json_t *shown = agent_jobs_get(jobs, "n1-1");
+    json_t *shown = agent_jobs_get(jobs, agent_job_id(job));
     json_int_t rate = number(shown, "rate");
     g_assert_cmpint(rate, >=, (json_int_t)(1e6 / seconds));
     g_assert_cmpint(rate, <=, 1000000 * 20);
@@ -111,7 +112,7 @@ static void test_rate(void)
                                    7e6 / (double)rate, 0.01);
     json_decref(shown);
     agent_job_progress(job, 5, 9000000); // counts anew: no rate, no promise
-    shown = agent_jobs_get(jobs, "n1-1");
+    shown = agent_jobs_get(jobs, agent_job_id(job));
     g_assert_cmpint(number(shown, "rate"), ==, 0);
     g_assert_true(json_is_null(json_object_get(shown, "eta_s")));
     json_decref(shown);
@@ -128,8 +129,7 @@ static void test_bounded(void)
         agent_job_end(agent_job_start(jobs, "start", "b"), NULL, NULL);
     json_t *list = agent_jobs_list(jobs);
     g_assert_cmpuint(json_array_size(list), ==, 201);
-    g_assert_cmpstr(text(json_array_get(list, 0), "id"), ==, "n1-251");
-    g_assert_cmpstr(text(json_array_get(list, 200), "id"), ==, "n1-1"); // it runs
+    g_assert_cmpstr(text(json_array_get(list, 200), "id"), ==, agent_job_id(first)); // it runs
     json_decref(list);
     agent_job_end(first, NULL, NULL);
     agent_jobs_free(jobs);
