@@ -47,3 +47,17 @@ def test_killed_qemu_restarts_within_2_s(cluster):
     assert seconds <= 2.0, seconds
     assert boot_of(vm) != boot
     vm.remove()
+
+
+def test_reboot_inside_is_no_failure(cluster):
+    vm = Vm(cluster, "rebooter").define()
+    boot = boot_of(vm)
+    before = cluster.show("rebooter")
+    guest = vm.guest()
+    guest.send("reboot")
+    guest.close()
+    wait_for("the guest to boot anew", lambda: boot_of(vm) != boot, 60)
+    after = cluster.show("rebooter")
+    assert (after["node"], after["pid"], after["epoch"]) == \
+        (before["node"], before["pid"], before["epoch"]), (before, after)
+    vm.remove()

@@ -66,6 +66,29 @@ def test_damaged_image_is_refused(cluster):
     vm.remove()
 
 
+def test_missing_state_area_is_not_made_anew(cluster):
+    """A directory that is not mounted must not turn saved memory into a cold start."""
+    vm = Vm(cluster, "unmounted").define()
+    guest = vm.guest()
+    counter, boot = guest.counter()
+    guest.close()
+    cluster.vmferry("stop", "unmounted", "--save")
+    area = cluster.shared(vm.area)
+    away = area.rename(area.with_suffix(".away"))
+    started = cluster.vmferry("start", "unmounted", check=False)
+    assert started.returncode == 1 and vm.area in started.stderr, started
+    print(f"  {started.stderr.strip().splitlines()[-1]}")
+    assert not area.exists()
+    cluster.vmferry("stop", "unmounted")
+    away.rename(area)
+    cluster.vmferry("start", "unmounted")
+    guest = vm.guest()
+    after, boot_after = guest.counter()
+    assert boot_after == boot and after > counter
+    guest.close()
+    vm.remove()
+
+
 def test_unknown_names(cluster):
     for argv in (["show", "nobody"], ["start", "nobody"], ["migrate", "nobody"]):
         done = cluster.vmferry(*argv, check=False)

@@ -162,8 +162,11 @@ class Guest:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.lines = self.socket.makefile("r")
 
-    def ask(self, line):
+    def send(self, line):
         self.socket.sendall(f"{line}\n".encode())
+
+    def ask(self, line):
+        self.send(line)
         answer = self.lines.readline()
         if not answer:
             raise AssertionError(f"the guest at {self.ip} closed the connection")

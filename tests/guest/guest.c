@@ -400,6 +400,8 @@ static void answer(const char *line, char *reply, size_t size, unsigned long *pu
         reply_gap(reply, size);
     else if (fields == 2 && !strcmp(word, "disk"))
         reply_disk(false, number, reply, size);
+    else if (fields == 1 && !strcmp(word, "reboot"))
+        reboot(RB_AUTOBOOT);
     else if (fields == 1 && !strcmp(word, "diskcheck"))
         reply_disk(true, 0, reply, size);
     else if (fields == 2 && !strcmp(word, "push")) {

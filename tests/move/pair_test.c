@@ -53,6 +53,21 @@ static void runs_on_after(gconstpointer data)
     world_clear(&world);
 }
 
+// The target committed, so the source must not run; and it must not say that it is gone while its
+// QEMU may still run.
+static void target_cannot_continue(void)
+{
+    World world;
+    world_init(&world, FAULT_TARGET_CONT_FAILS, 0);
+    world_run(&world);
+    g_assert_cmpint(world.target_outcome, ==, FERRY_TARGET_LOST);
+    g_assert_cmpint(world.source_outcome, ==, FERRY_SOURCE_MOVED);
+    g_assert_cmpint(world.target_guest, ==, GUEST_NONE);
+    g_assert_cmpint(world.source_guest, ==, GUEST_NONE);
+    check_rules(&world);
+    world_clear(&world);
+}
+
 static void at_every_step(gconstpointer data)
 {
     Fault fault = (Fault)GPOINTER_TO_INT(data);
@@ -75,6 +90,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/move/undisturbed", undisturbed);
+    g_test_add_func("/move/target-cannot-continue", target_cannot_continue);
     static const struct {
         const char *name;
         Fault fault;
@@ -83,6 +99,7 @@ int main(int argc, char **argv)
         {"/move/runs-on/save-fails", FAULT_SAVE_FAILS},
         {"/move/runs-on/load-fails", FAULT_LOAD_FAILS},
         {"/move/runs-on/no-quorum", FAULT_NO_QUORUM},
+        {"/move/runs-on/cont-fails-once", FAULT_SOURCE_CONT_FAILS},
     };
     static const struct {
         const char *name;

@@ -200,6 +200,8 @@ static void do_source_cont(World *world, gpointer data)
     g_autoptr(GError) error = NULL;
     if (world->source_guest == GUEST_NONE)
         error = g_error_new(FERRY_ERROR, FERRY_ERROR_CHILD, "QEMU is gone");
+    else if (world->fault == FAULT_SOURCE_CONT_FAILS && world->source_conts++ == 0)
+        error = g_error_new(FERRY_ERROR, FERRY_ERROR_TIMEOUT, "no answer");
     else
         world->source_guest = GUEST_RUNNING;
     see_guests(world);
@@ -249,7 +251,7 @@ static void do_loaded(World *world, gpointer data)
     g_autoptr(GError) error = NULL;
     if (world->target == NULL)
         return;
-    if (world->fault == FAULT_LOAD_FAILS)
+    if (world->fault == FAULT_LOAD_FAILS || world->fault == FAULT_SOURCE_CONT_FAILS)
         error = g_error_new(FERRY_ERROR, FERRY_ERROR_CORRUPT, "page 7: CRC32C");
     ferry_target_loaded(world->target, 4096, error);
 }
@@ -268,6 +270,8 @@ static void do_target_cont(World *world, gpointer data)
         return;
     if (world->target_guest == GUEST_NONE) {
         error = g_error_new(FERRY_ERROR, FERRY_ERROR_CHILD, "QEMU is gone");
+    } else if (world->fault == FAULT_TARGET_CONT_FAILS) {
+        error = g_error_new(FERRY_ERROR, FERRY_ERROR_TIMEOUT, "no answer");
     } else {
         if (world->record.state != FERRY_CONSUMED || strcmp(world->record.owner, "b") != 0)
             world->resumed_stale = true;

@@ -21,6 +21,8 @@ typedef enum {
     FAULT_SOURCE_QEMU_DIES,     // at step N
     FAULT_TARGET_QEMU_DIES,     // at step N
     FAULT_SOURCE_CANCELS,       // at step N
+    FAULT_TARGET_CONT_FAILS,    // its QEMU lives
+    FAULT_SOURCE_CONT_FAILS,    // once, after the load failed
     N_FAULTS,
 } Fault;
 
@@ -30,6 +32,7 @@ typedef struct World {
     FerrySource *source;       // NULL once finished
     FerryTarget *target;       // NULL before REHEARSE and once finished
     bool source_done, target_done;
+    unsigned source_conts;
     FerrySourceOutcome source_outcome;
     FerryTargetOutcome target_outcome;
     bool target_agent_dead;
