@@ -5,14 +5,20 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { CHUNK_BLOCKS = 256 }; // index blocks read at once
+enum {
+    CHUNK_BLOCKS = 256, // index blocks read at once, when all are
+    AHEAD_BLOCKS = 16,  // when one is needed
+};
 
 struct FerryImageReader {
     FerryArea *area;
     FerryRecord record;
     FerryDescriptor descriptor;
-    FerryIndexEntry *entries;
+    FerryIndexEntry *entries; // those of an index block that was not read yet are zero
+    GMutex lock;              // known, and entries while they are filled in
+    uint8_t *known;           // of each index block: it was read and verified
     uint8_t *tail;
     atomic_uint_fast64_t bytes;
 };
@@ -88,23 +94,65 @@ static bool read_tail(FerryImageReader *reader, GError **error)
            corrupt(reader, "the device state has a wrong CRC32C", error);
 }
 
-static bool read_index_chunk(FerryImageReader *reader, uint8_t *buffer, uint64_t first, uint64_t n,
-                             GError **error)
+// --- index ---
+
+static bool is_known(FerryImageReader *reader, uint64_t block)
 {
-    const FerryDescriptor *descriptor = &reader->descriptor;
-    if (!read_aligned(reader, buffer, n * FERRY_PAGE,
-                      descriptor->index_offset + first * FERRY_PAGE, error))
-        return false;
-    for (uint64_t i = 0; i < n; i++) {
-        g_autoptr(GError) why = NULL;
-        if (!ferry_index_decode(reader->entries + (first + i) * FERRY_ENTRIES, first + i,
-                                descriptor->epoch, buffer + i * FERRY_PAGE, &why))
-            return corrupt_because(reader, g_steal_pointer(&why), error);
-    }
+    g_mutex_lock(&reader->lock);
+    bool known = reader->known[block];
+    g_mutex_unlock(&reader->lock);
+    return known;
+}
+
+// Two threads may do this for the same block: the first one's entries stay.
+static bool decode_block(FerryImageReader *reader, uint64_t block, const uint8_t *bytes,
+                         GError **error)
+{
+    FerryIndexEntry entries[FERRY_ENTRIES];
+    g_autoptr(GError) why = NULL;
+    if (!ferry_index_decode(entries, block, reader->descriptor.epoch, bytes, &why))
+        return corrupt_because(reader, g_steal_pointer(&why), error);
+    g_mutex_lock(&reader->lock);
+    if (!reader->known[block])
+        memcpy(reader->entries + block * FERRY_ENTRIES, entries, sizeof entries);
+    reader->known[block] = true;
+    g_mutex_unlock(&reader->lock);
     return true;
 }
 
-static bool count_present(FerryImageReader *reader, GError **error)
+static bool read_blocks(FerryImageReader *reader, uint64_t first, uint64_t n, GError **error)
+{
+    uint8_t *buffer = ferry_buffer_new(n * FERRY_PAGE);
+    bool fine = read_aligned(reader, buffer, n * FERRY_PAGE,
+                             reader->descriptor.index_offset + first * FERRY_PAGE, error);
+    for (uint64_t i = 0; fine && i < n; i++)
+        fine = decode_block(reader, first + i, buffer + i * FERRY_PAGE, error);
+    free(buffer);
+    return fine;
+}
+
+bool ferry_image_reader_need(FerryImageReader *reader, uint64_t page, uint64_t n, GError **error)
+{
+    uint64_t block = page / FERRY_ENTRIES, end = (page + n - 1) / FERRY_ENTRIES + 1;
+    while (block < end && is_known(reader, block))
+        block++;
+    if (block == end)
+        return true;
+    // What follows is needed soon, too, and costs next to nothing with the same read.
+    end = MIN(MAX(end, block + AHEAD_BLOCKS), reader->descriptor.index_blocks);
+    return read_blocks(reader, block, end - block, error);
+}
+
+static bool read_index(FerryImageReader *reader, GError **error)
+{
+    uint64_t blocks = reader->descriptor.index_blocks;
+    for (uint64_t at = 0; at < blocks; at += CHUNK_BLOCKS)
+        if (!read_blocks(reader, at, MIN(blocks - at, (uint64_t)CHUNK_BLOCKS), error))
+            return false;
+    return true;
+}
+
+bool ferry_image_reader_check(FerryImageReader *reader, GError **error)
 {
     uint64_t present = 0;
     for (uint64_t page = 0; page < reader->descriptor.total_pages; page++)
@@ -113,25 +161,62 @@ static bool count_present(FerryImageReader *reader, GError **error)
            corrupt(reader, "index and record count different numbers of pages", error);
 }
 
-static bool read_index(FerryImageReader *reader, GError **error)
+// --- hot list ---
+
+static bool decode_hot(const FerryImageReader *reader, const uint8_t *bytes, GArray *hot,
+                       GError **error)
 {
+    const FerryDescriptor *descriptor = &reader->descriptor;
+    size_t length = descriptor->hot_count * sizeof(uint64_t);
+    if (ferry_crc32c(0, bytes, length) != descriptor->hot_crc32c)
+        return corrupt(reader, "the hot list has a wrong CRC32C", error);
+    for (uint32_t i = 0; i < descriptor->hot_count; i++) {
+        uint64_t page;
+        memcpy(&page, bytes + i * sizeof page, sizeof page);
+        page = GUINT64_FROM_LE(page);
+        if (page >= descriptor->total_pages)
+            return corrupt(reader, "the hot list names a page that is none", error);
+        g_array_append_val(hot, page);
+    }
+    return true;
+}
+
+GArray *ferry_image_reader_hot(FerryImageReader *reader, GError **error)
+{
+    g_autoptr(GArray) hot = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    size_t length = reader->descriptor.hot_count * sizeof(uint64_t);
+    if (length == 0)
+        return g_steal_pointer(&hot);
+    uint8_t *bytes = ferry_buffer_new((length + FERRY_PAGE - 1) / FERRY_PAGE * FERRY_PAGE);
+    bool fine = read_aligned(reader, bytes, length, FERRY_HOT_OFFSET, error) &&
+                decode_hot(reader, bytes, hot, error);
+    free(bytes);
+    return fine ? g_steal_pointer(&hot) : NULL;
+}
+
+// --- opening ---
+
+FerryImageReader *ferry_image_reader_open_lazy(FerryArea *area, uint64_t epoch, GError **error)
+{
+    g_autoptr(FerryImageReader) reader = g_new0(FerryImageReader, 1);
+    g_mutex_init(&reader->lock);
+    reader->area = area;
+    if (!read_record(reader, epoch, error) || !read_descriptor(reader, error) ||
+        !read_tail(reader, error))
+        return NULL;
+    // calloc: untouched memory costs nothing, however large the guest is.
     uint64_t blocks = reader->descriptor.index_blocks;
-    uint8_t *buffer = ferry_buffer_new((size_t)CHUNK_BLOCKS * FERRY_PAGE);
-    reader->entries = g_new(FerryIndexEntry, blocks * FERRY_ENTRIES);
-    bool fine = true;
-    for (uint64_t at = 0; fine && at < blocks; at += CHUNK_BLOCKS)
-        fine = read_index_chunk(reader, buffer, at, MIN(blocks - at, (uint64_t)CHUNK_BLOCKS),
-                                error);
-    free(buffer);
-    return fine && count_present(reader, error);
+    reader->entries = calloc(blocks * FERRY_ENTRIES, sizeof(FerryIndexEntry));
+    reader->known = calloc(blocks, 1);
+    if (reader->entries == NULL || reader->known == NULL)
+        g_error("no memory for the index of %" G_GUINT64_FORMAT " pages", blocks * FERRY_ENTRIES);
+    return g_steal_pointer(&reader);
 }
 
 FerryImageReader *ferry_image_reader_open(FerryArea *area, uint64_t epoch, GError **error)
 {
-    g_autoptr(FerryImageReader) reader = g_new0(FerryImageReader, 1);
-    reader->area = area;
-    if (!read_record(reader, epoch, error) || !read_descriptor(reader, error) ||
-        !read_tail(reader, error) || !read_index(reader, error))
+    g_autoptr(FerryImageReader) reader = ferry_image_reader_open_lazy(area, epoch, error);
+    if (reader == NULL || !read_index(reader, error) || !ferry_image_reader_check(reader, error))
         return NULL;
     return g_steal_pointer(&reader);
 }
@@ -140,8 +225,10 @@ void ferry_image_reader_free(FerryImageReader *reader)
 {
     if (reader == NULL)
         return;
-    g_free(reader->entries);
+    free(reader->entries);
+    free(reader->known);
     free(reader->tail);
+    g_mutex_clear(&reader->lock);
     g_free(reader);
 }
 

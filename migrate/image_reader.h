@@ -9,6 +9,8 @@ typedef struct FerryImageReader FerryImageReader;
 // Borrows AREA. FERRY_ERROR_STATE: the record is not SEALED with EPOCH. FERRY_ERROR_CORRUPT:
 // descriptor, index or device state do not match their CRC32C, or say what cannot be.
 FerryImageReader *ferry_image_reader_open(FerryArea *area, uint64_t epoch, GError **error);
+// The same without the index, whatever the size of the guest: read by ferry_image_reader_need.
+FerryImageReader *ferry_image_reader_open_lazy(FerryArea *area, uint64_t epoch, GError **error);
 void ferry_image_reader_free(FerryImageReader *reader);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(FerryImageReader, ferry_image_reader_free)
 
@@ -16,6 +18,14 @@ const FerryRecord *ferry_image_reader_record(const FerryImageReader *reader);
 const FerryDescriptor *ferry_image_reader_descriptor(const FerryImageReader *reader);
 // What QEMU wrote after RAM: descriptor's tail_length bytes, borrowed.
 const uint8_t *ferry_image_reader_tail(const FerryImageReader *reader);
+// The pages to send first, the most urgent first (uint64_t); the caller frees it.
+GArray *ferry_image_reader_hot(FerryImageReader *reader, GError **error);
+
+// Reads and verifies the index for N pages from PAGE on, where that was not done yet. Any thread.
+bool ferry_image_reader_need(FerryImageReader *reader, uint64_t page, uint64_t n, GError **error);
+// Compares the whole index, which has been read, with the record's number of pages.
+bool ferry_image_reader_check(FerryImageReader *reader, GError **error);
+// Of a page whose index was read.
 FerryPageState ferry_image_reader_state(const FerryImageReader *reader, uint64_t page);
 
 // Reads N pages, all of them present, and verifies them. Any thread; several at the same time.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // vmferry-pager as a child process: state area in, QEMU's incoming stream out. Main-loop thread.
-// Eager: the whole image goes to QEMU before it reports `paused`. The child ends when the agent
-// dies before the load is complete.
+// Eager: the whole image goes to QEMU before it reports `paused`; the child ends when the agent
+// dies before that. Lazy: QEMU (hv_vm_load with LAZY) reports `paused` as soon as it has the device
+// state, and asks for pages from then on; the child outlives the agent: the guest depends on it.
 #pragma once
 
 #include "migrate/record.h"
@@ -12,16 +13,23 @@ typedef struct {
     uint64_t bytes_read; // from storage
     uint64_t bytes_sent; // to QEMU
     uint64_t bytes_total;
+    // Of a lazy load, once it is loaded: pages that the guest waited for, and how long.
+    uint64_t faults, fault_p50_us, fault_p99_us, fault_max_us;
 } FerryPagerProgress;
 
 typedef struct {
     void (*connected)(FerryPager *pager, gpointer data); // to QEMU's incoming socket
     // At most 5 times a second; may be NULL.
     void (*progress)(FerryPager *pager, const FerryPagerProgress *progress, gpointer data);
-    // Everything was sent and verified against its CRC32C. QEMU's own "completed" comes from hvcore.
+    // Everything was sent and verified against its CRC32C (lazy: and QEMU has it; the image is not
+    // needed any more). QEMU's own "completed" comes from hvcore.
     void (*loaded)(FerryPager *pager, const FerryPagerProgress *progress, gpointer data);
-    // Called once instead of loaded. FERRY_ERROR_CORRUPT: the image is not to be used again.
+    // Called once instead of loaded. FERRY_ERROR_CORRUPT: the image is not to be used again. After
+    // `running` the guest waits for ever for what it does not have: it is lost, end it.
     void (*failed)(FerryPager *pager, const GError *error, gpointer data);
+    // Lazy only; may be NULL: QEMU was sent all that it needs to run the guest. It reports `paused`
+    // when it has taken it in; then is the time for the commit and hv_vm_cont.
+    void (*running)(FerryPager *pager, gpointer data);
 } FerryPagerEvents;
 
 // Starts LIBEXEC_DIR/vmferry-pager for the area at AREA_PATH and connects to QEMU, which listens on
@@ -29,6 +37,10 @@ typedef struct {
 FerryPager *ferry_pager_start(const char *libexec_dir, const char *area_path,
                               const char *socket_path, const FerryPagerEvents *events,
                               gpointer data, GError **error);
+// The same for a lazy load.
+FerryPager *ferry_pager_start_lazy(const char *libexec_dir, const char *area_path,
+                                   const char *socket_path, const FerryPagerEvents *events,
+                                   gpointer data, GError **error);
 // Loads the image of EPOCH. The pager reads the record itself and refuses any that is not SEALED
 // with that epoch.
 void ferry_pager_load(FerryPager *pager, uint64_t epoch);

@@ -11,12 +11,21 @@ struct FerryPager {
     bool over; // loaded or failed was told
 };
 
+static uint64_t number(json_t *event, const char *key)
+{
+    return (uint64_t)json_integer_value(json_object_get(event, key)); // 0 where there is none
+}
+
 static FerryPagerProgress progress_from(json_t *event)
 {
     return (FerryPagerProgress){
-        .bytes_read = (uint64_t)json_integer_value(json_object_get(event, "bytes_read")),
-        .bytes_sent = (uint64_t)json_integer_value(json_object_get(event, "bytes_sent")),
-        .bytes_total = (uint64_t)json_integer_value(json_object_get(event, "bytes_total")),
+        .bytes_read = number(event, "bytes_read"),
+        .bytes_sent = number(event, "bytes_sent"),
+        .bytes_total = number(event, "bytes_total"),
+        .faults = number(event, "faults"),
+        .fault_p50_us = number(event, "fault_p50_us"),
+        .fault_p99_us = number(event, "fault_p99_us"),
+        .fault_max_us = number(event, "fault_max_us"),
     };
 }
 
@@ -37,6 +46,9 @@ static void on_event(const char *name, json_t *event, gpointer data)
     } else if (strcmp(name, "progress") == 0) {
         if (pager->events.progress != NULL)
             pager->events.progress(pager, &progress, pager->data);
+    } else if (strcmp(name, "running") == 0) {
+        if (pager->events.running != NULL)
+            pager->events.running(pager, pager->data);
     } else if (strcmp(name, "loaded") == 0) {
         pager->over = true;
         pager->events.loaded(pager, &progress, pager->data);
@@ -55,18 +67,33 @@ static void on_ended(const GError *error, gpointer data)
 
 static const FerryChildEvents child_events = {.event = on_event, .ended = on_ended};
 
-FerryPager *ferry_pager_start(const char *libexec_dir, const char *area_path,
-                              const char *socket_path, const FerryPagerEvents *events,
-                              gpointer data, GError **error)
+static FerryPager *start(const char *const *argv, const FerryPagerEvents *events, gpointer data,
+                         GError **error)
 {
-    g_autofree char *program = g_build_filename(libexec_dir, "vmferry-pager", NULL);
-    const char *argv[] = {program, "--area", area_path, "--socket", socket_path, NULL};
     FerryPager *pager = g_new0(FerryPager, 1);
     *pager = (FerryPager){.events = *events, .data = data};
     pager->child = ferry_child_start(argv, &child_events, pager, error);
     if (pager->child == NULL)
         g_clear_pointer(&pager, g_free);
     return pager;
+}
+
+FerryPager *ferry_pager_start(const char *libexec_dir, const char *area_path,
+                              const char *socket_path, const FerryPagerEvents *events,
+                              gpointer data, GError **error)
+{
+    g_autofree char *program = g_build_filename(libexec_dir, "vmferry-pager", NULL);
+    const char *argv[] = {program, "--area", area_path, "--socket", socket_path, NULL};
+    return start(argv, events, data, error);
+}
+
+FerryPager *ferry_pager_start_lazy(const char *libexec_dir, const char *area_path,
+                                   const char *socket_path, const FerryPagerEvents *events,
+                                   gpointer data, GError **error)
+{
+    g_autofree char *program = g_build_filename(libexec_dir, "vmferry-pager", NULL);
+    const char *argv[] = {program, "--lazy", "--area", area_path, "--socket", socket_path, NULL};
+    return start(argv, events, data, error);
 }
 
 void ferry_pager_load(FerryPager *pager, uint64_t epoch)

@@ -43,13 +43,19 @@ void ferry_program_end_with_agent(void)
     g_thread_unref(g_thread_new("stdin", wait_for_end, NULL));
 }
 
-void ferry_program_event(json_t *event)
+bool ferry_program_try_event(json_t *event)
 {
     char *line = json_dumps(event, JSON_COMPACT);
     json_decref(event);
-    if (printf("%s\n", line) < 0 || fflush(stdout) != 0)
-        _exit(1);
+    bool fine = printf("%s\n", line) >= 0 && fflush(stdout) == 0;
     free(line);
+    return fine;
+}
+
+void ferry_program_event(json_t *event)
+{
+    if (!ferry_program_try_event(event))
+        _exit(1);
 }
 
 int ferry_program_failed(const GError *error)

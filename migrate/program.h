@@ -11,6 +11,8 @@
 void ferry_program_end_with_agent(void);
 // Writes EVENT (taken) as one line; any thread. Without a reader the process ends.
 void ferry_program_event(json_t *event);
+// The same for a process that goes on without the agent. False: nobody reads it.
+bool ferry_program_try_event(json_t *event);
 // {"event":"error","code":...,"message":...}; returns the exit code 1.
 int ferry_program_failed(const GError *error);
 

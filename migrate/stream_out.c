@@ -12,6 +12,7 @@ enum {
     RAM_SECTION = 2, // any number, the same in all sections
     HEADS = 64 * 1024,
     PARTS = 512,
+    EAGER_BYTES = 1024 * 1024, // on their way: fewer changes between us and QEMU
     MAX_HEAD = 8 + 1 + 255 + 1,
 };
 
@@ -31,9 +32,13 @@ FerryStreamOut *ferry_stream_out_new(int fd, const FerryDescriptor *descriptor)
     FerryStreamOut *out = g_new0(FerryStreamOut, 1);
     out->fd = fd;
     out->descriptor = descriptor;
-    int size = 1024 * 1024; // a hint: fewer changes between us and QEMU
-    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    ferry_stream_out_limit(out, EAGER_BYTES);
     return out;
+}
+
+void ferry_stream_out_limit(FerryStreamOut *out, int bytes)
+{
+    setsockopt(out->fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes)); // a hint
 }
 
 void ferry_stream_out_free(FerryStreamOut *out)
@@ -107,6 +112,12 @@ static void add8(FerryStreamOut *out, uint8_t value)
     add_head(out, &value, sizeof(value));
 }
 
+static void add16(FerryStreamOut *out, uint16_t value)
+{
+    value = GUINT16_TO_BE(value);
+    add_head(out, &value, sizeof(value));
+}
+
 static void add32(FerryStreamOut *out, uint32_t value)
 {
     value = GUINT32_TO_BE(value);
@@ -135,17 +146,12 @@ static void add_section_end(FerryStreamOut *out)
     add32(out, RAM_SECTION);
 }
 
-// The list of FERRY_MAX_BLOCKS blocks fits in the empty buffer.
-G_STATIC_ASSERT(HEADS >= FERRY_MAX_CONFIG + FERRY_MAX_BLOCKS * MAX_HEAD + 1024);
+// The list of FERRY_MAX_BLOCKS blocks, and a discard for each, fit in the empty buffer.
+G_STATIC_ASSERT(HEADS >= FERRY_MAX_CONFIG + 3 * FERRY_MAX_BLOCKS * MAX_HEAD + 1024);
 
-bool ferry_stream_out_head(FerryStreamOut *out, GError **error)
+static void add_ram_start(FerryStreamOut *out)
 {
     const FerryDescriptor *descriptor = out->descriptor;
-    if (!ferry_stream_out_flush(out, error))
-        return false;
-    add32(out, QEMU_VM_FILE_MAGIC);
-    add32(out, QEMU_VM_FILE_VERSION);
-    add_head(out, descriptor->config, descriptor->config_length);
     add8(out, QEMU_VM_SECTION_START);
     add32(out, RAM_SECTION);
     add_name(out, "ram");
@@ -157,10 +163,130 @@ bool ferry_stream_out_head(FerryStreamOut *out, GError **error)
         add64(out, descriptor->blocks[i].length);
     }
     add_section_end(out);
+}
+
+bool ferry_stream_out_head(FerryStreamOut *out, GError **error)
+{
+    const FerryDescriptor *descriptor = out->descriptor;
+    if (!ferry_stream_out_flush(out, error))
+        return false;
+    add32(out, QEMU_VM_FILE_MAGIC);
+    add32(out, QEMU_VM_FILE_VERSION);
+    add_head(out, descriptor->config, descriptor->config_length);
+    add_ram_start(out);
     add8(out, QEMU_VM_SECTION_END);
     add32(out, RAM_SECTION);
     return ferry_stream_out_flush(out, error);
 }
+
+// --- the lazy way ---
+
+static void add_command(FerryStreamOut *out, uint16_t command, size_t length)
+{
+    add8(out, QEMU_VM_COMMAND);
+    add16(out, command);
+    add16(out, (uint16_t)length);
+}
+
+// Type byte, length and name of the machine; not the subsections: the capabilities named there were
+// those of the save, and a lazy load has others.
+static bool add_machine(FerryStreamOut *out, GError **error)
+{
+    enum { HEAD = 5 };
+    const FerryDescriptor *descriptor = out->descriptor;
+    uint32_t length = 0;
+    if (descriptor->config_length >= HEAD)
+        memcpy(&length, descriptor->config + 1, sizeof(length));
+    length = GUINT32_FROM_BE(length);
+    if (length == 0 || length > descriptor->config_length - HEAD) {
+        g_set_error(error, FERRY_ERROR, FERRY_ERROR_CORRUPT,
+                    "the saved memory does not name its machine type; nothing of it was used");
+        return false;
+    }
+    add_head(out, descriptor->config, HEAD + length);
+    return true;
+}
+
+// QEMU's state machine needs at least one discard; whole blocks leave nothing of a fresh QEMU's
+// ROMs, so that what is never sent is zero.
+static void add_discard(FerryStreamOut *out, const FerryBlock *block)
+{
+    size_t name = strnlen(block->name, UINT8_MAX);
+    add_command(out, QEMU_CMD_POSTCOPY_RAM_DISCARD, 1 + 1 + name + 1 + 16);
+    add8(out, 0); // version
+    add_name(out, block->name);
+    add8(out, 0); // its end
+    add64(out, 0);
+    add64(out, block->length);
+}
+
+bool ferry_stream_out_lazy_head(FerryStreamOut *out, GError **error)
+{
+    const FerryDescriptor *descriptor = out->descriptor;
+    if (!ferry_stream_out_flush(out, error))
+        return false;
+    add32(out, QEMU_VM_FILE_MAGIC);
+    add32(out, QEMU_VM_FILE_VERSION);
+    if (!add_machine(out, error))
+        return false;
+    add_command(out, QEMU_CMD_OPEN_RETURN_PATH, 0);
+    add_command(out, QEMU_CMD_POSTCOPY_ADVISE, 16);
+    add64(out, FERRY_PAGE); // all page sizes of the blocks together
+    add64(out, FERRY_PAGE);
+    add_ram_start(out);
+    for (uint32_t i = 0; i < descriptor->n_blocks; i++)
+        add_discard(out, &descriptor->blocks[i]);
+    return ferry_stream_out_flush(out, error);
+}
+
+bool ferry_stream_out_package(FerryStreamOut *out, const uint8_t *tail, GError **error)
+{
+    enum { COMMAND = 5 };
+    uint64_t sections = out->descriptor->device_length;
+    if (sections > QEMU_MAX_PACKAGED - 2 * COMMAND) {
+        g_set_error(error, FERRY_ERROR, FERRY_ERROR_STREAM,
+                    "a device state of %" G_GUINT64_FORMAT " bytes is too large for a lazy "
+                    "restore; restore it eagerly",
+                    sections);
+        return false;
+    }
+    add_command(out, QEMU_CMD_PACKAGED, sizeof(uint32_t));
+    add32(out, (uint32_t)(sections + 2 * COMMAND));
+    add_command(out, QEMU_CMD_POSTCOPY_LISTEN, 0);
+    out->parts[out->n_parts++] = (struct iovec){(void *)(uintptr_t)tail, sections};
+    add_command(out, QEMU_CMD_POSTCOPY_RUN, 0);
+    return ferry_stream_out_flush(out, error);
+}
+
+bool ferry_stream_out_part(FerryStreamOut *out, GError **error)
+{
+    if (!make_room(out, MAX_HEAD, error))
+        return false;
+    add8(out, QEMU_VM_SECTION_PART);
+    add32(out, RAM_SECTION);
+    return true;
+}
+
+bool ferry_stream_out_part_end(FerryStreamOut *out, GError **error)
+{
+    if (!make_room(out, MAX_HEAD, error))
+        return false;
+    add_section_end(out);
+    return ferry_stream_out_flush(out, error);
+}
+
+bool ferry_stream_out_lazy_end(FerryStreamOut *out, GError **error)
+{
+    if (!make_room(out, MAX_HEAD, error))
+        return false;
+    add8(out, QEMU_VM_SECTION_END);
+    add32(out, RAM_SECTION);
+    add_section_end(out);
+    add8(out, QEMU_VM_EOF);
+    return ferry_stream_out_flush(out, error);
+}
+
+// --- pages ---
 
 static bool holds(const FerryBlock *block, uint64_t page)
 {

@@ -14,7 +14,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(FerryStreamOut, ferry_stream_out_free)
 
 // Magic, configuration, RAM's start with the list of blocks.
 bool ferry_stream_out_head(FerryStreamOut *out, GError **error);
-// Pages between head and tail, in any order. BYTES has to stay until the next flush.
+// Pages between head and tail, or in parts, in any order. BYTES has to stay until the next flush.
 bool ferry_stream_out_page(FerryStreamOut *out, uint64_t page, const uint8_t *bytes,
                            GError **error);
 bool ferry_stream_out_zero(FerryStreamOut *out, uint64_t page, GError **error);
@@ -22,4 +22,14 @@ bool ferry_stream_out_flush(FerryStreamOut *out, GError **error);
 // RAM's end and what QEMU wrote after it; flushes.
 bool ferry_stream_out_tail(FerryStreamOut *out, const uint8_t *tail, GError **error);
 
+// The lazy way: head, package, parts with pages, end. The head tells QEMU to forget what it has in
+// RAM and to ask for pages; the package (TAIL's device state) makes it ready to run.
+bool ferry_stream_out_lazy_head(FerryStreamOut *out, GError **error);
+bool ferry_stream_out_package(FerryStreamOut *out, const uint8_t *tail, GError **error);
+bool ferry_stream_out_part(FerryStreamOut *out, GError **error);
+bool ferry_stream_out_part_end(FerryStreamOut *out, GError **error); // flushes
+bool ferry_stream_out_lazy_end(FerryStreamOut *out, GError **error); // flushes
+
+// How many bytes may wait between us and QEMU.
+void ferry_stream_out_limit(FerryStreamOut *out, int bytes);
 uint64_t ferry_stream_out_bytes(const FerryStreamOut *out); // sent so far

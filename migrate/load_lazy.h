@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The lazy way to restore: QEMU runs as soon as it has the device state, pages follow as the guest
+// asks for them, the others in the background.
+#pragma once
+
+#include "migrate/image_reader.h"
+#include "migrate/load_eager.h"
+
+typedef struct {
+    uint64_t faults;                 // that were answered
+    uint64_t p50_us, p99_us, max_us; // from QEMU's request to its page written into the socket
+} FerryFaultStats;
+
+typedef struct {
+    void (*running)(void *env); // QEMU was sent all that it needs to run
+    void (*progress)(const FerryLoadProgress *progress, void *env);
+} FerryLazyEvents;
+
+// Sends READER's image (ferry_image_reader_open_lazy) into FD, QEMU's incoming socket, and answers
+// QEMU's requests until QEMU says that it has everything. Blocks; events come on this thread.
+// FERRY_ERROR_CORRUPT: a CRC32C did not match, and nothing of what it covers was sent; after
+// `running` the guest may run on pages that were sound.
+bool ferry_load_lazy(FerryImageReader *reader, int fd, const FerryLazyEvents *events, void *env,
+                     FerryFaultStats *stats, GError **error);

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Which pages a lazy load sends next: those the guest waits for, then what lies near them, the hot
+// list, around the last fault, and the rest in order. Nothing is sent twice. Plain data: the caller
+// locks.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    FERRY_RUN_PAGES = 256,  // of one run at most: 1 MiB
+    FERRY_NEAR_PAGES = 64,  // the aligned stretch that is read with a fault: 256 KiB
+    FERRY_RUNS = 16,        // on their way at the same time
+};
+
+typedef struct FerryPageQueue FerryPageQueue;
+
+// Pages that one reader works on; the queue owns it.
+typedef struct {
+    uint64_t first;
+    uint32_t n; // 0: free
+    bool fault; // the guest waits for all of it
+    bool zeros; // its zero pages are to be sent, too; otherwise they stay unsent
+    int64_t asked_at; // as given with the fault
+    // Pages that the guest turned out to wait for; to be taken from the end and sent, zero or not.
+    uint32_t n_wanted;
+    struct {
+        uint64_t page;
+        int64_t asked_at;
+    } wanted[FERRY_RUN_PAGES];
+} FerryRun;
+
+FerryPageQueue *ferry_page_queue_new(uint64_t total_pages);
+void ferry_page_queue_free(FerryPageQueue *queue);
+
+// PAGES below the total, the most urgent first; copied.
+void ferry_page_queue_hot(FerryPageQueue *queue, const uint64_t *pages, size_t n);
+// The guest waits for N pages from PAGE on (all below the total). A page that was sent is on its
+// way and is not asked for again.
+void ferry_page_queue_fault(FerryPageQueue *queue, uint64_t page, uint64_t n, int64_t now);
+
+// The next run, or NULL where there is none (ever: see ferry_page_queue_done), or none that is a
+// fault where FAULTS_ONLY. LENGTH: bulk is taken in runs of that many pages at most.
+FerryRun *ferry_page_queue_take(FerryPageQueue *queue, bool faults_only, uint32_t length);
+// PAGE of RUN goes to QEMU now. False: it went before.
+bool ferry_page_queue_sent(FerryPageQueue *queue, uint64_t page);
+// RUN was dealt with.
+void ferry_page_queue_finish(FerryPageQueue *queue, FerryRun *run);
+// PAGE is in QEMU already, from an earlier load that was cut.
+void ferry_page_queue_known(FerryPageQueue *queue, uint64_t page);
+
+bool ferry_page_queue_urgent(const FerryPageQueue *queue); // the guest waits for something
+bool ferry_page_queue_done(const FerryPageQueue *queue);   // nothing to take, nothing on its way

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A guest of the real QEMU that is saved by the real saver and loaded by the real pager.
+#pragma once
+
+#include "migrate/image_reader.h"
+#include "migrate/pager.h"
+#include "migrate/saver.h"
+#include "tests/hvcore/vm_fixture.h"
+#include "tests/migrate/area_support.h"
+
+typedef struct {
+    VmFixture vm;
+    AreaFixture area, second;
+    bool block_device;
+    bool lazy; // how the next load goes
+    bool listening, flushed, connected, running, loaded, failed;
+    int64_t running_at, loaded_at; // monotonic, microseconds
+    FerryImage image;
+    FerrySaverProgress saved;
+    FerryPagerProgress loads;
+    GError *error;
+} Restore;
+
+// DATA NULL: state areas in files; else on loop devices, `block_device` false where there are none.
+void restore_set_up(Restore *f, gconstpointer data);
+void restore_tear_down(Restore *f, gconstpointer data);
+
+FerrySaver *restore_begin_save(Restore *f, const AreaFixture *area);
+// Saves the guest and seals AREA.
+void restore_save(Restore *f, AreaFixture *area);
+// The fixture's VM becomes another QEMU that waits for an image, with a pager that is connected.
+FerryPager *restore_begin_load(Restore *f);
+// Both areas hold the same memory.
+void restore_compare(const Restore *f);
+// Where the first area has its first present page.
+uint64_t restore_offset_of_a_page(const Restore *f);
