@@ -7,6 +7,7 @@ from cluster import Vm
 
 LAST_MOVE_FIELDS = {"from", "to", "mode", "blackout_ms", "total_ms", "bytes_written", "passes"}
 MOVES = int(os.environ.get("VMFERRY_TEST_MOVES", "10"))
+FILL_MIB = int(os.environ.get("VMFERRY_TEST_FILL_MIB", "64"))
 
 
 def move_and_compare(cluster, vm, guest, to):
@@ -46,16 +47,24 @@ def test_move_block_device(cluster):
     move_big(cluster, "/srv/lun/lun0")
 
 
-def test_moves_in_a_row(cluster):
-    vm = Vm(cluster, "hopper").define()
+def move_in_a_row(cluster, area):
+    vm = Vm(cluster, "hopper", memory_mib=2 * FILL_MIB + 256, area=area).define()
     guest = vm.guest()
-    guest.fill(64)
-    for number in range(MOVES):
+    guest.fill(FILL_MIB)
+    for _ in range(MOVES):
         here = cluster.node_of("hopper")
         move_and_compare(cluster, vm, guest, "n2" if here != "n2" else "n1")
-    print(f"  {MOVES} moves in a row, none lost")
+    print(f"  {MOVES} moves in a row of a guest with {FILL_MIB} MiB of random data, none lost")
     guest.close()
     vm.remove()
+
+
+def test_moves_in_a_row(cluster):
+    move_in_a_row(cluster, "/srv/shared/hopper.vmf")
+
+
+def test_moves_in_a_row_block_device(cluster):
+    move_in_a_row(cluster, "/srv/lun/lun1")
 
 
 def test_move_without_a_target_named(cluster):

@@ -67,6 +67,40 @@ def test_standby_without_migration_saves(cluster):
     vm.remove()
 
 
+def test_standby_where_no_node_can_take_it(cluster):
+    """Every rehearsal says no: the memory is saved and waits until a node can."""
+    everywhere = ("n1", "n2", "n3")
+    for node in everywhere:
+        cluster.on(node, "ip", "link", "add", "br1", "type", "bridge")
+    vm = Vm(cluster, "stuck", nics=[{"bridge": "br0"}, {"bridge": "br1"}]).define()
+    remembered = remember(vm)
+    source = cluster.node_of("stuck")
+    for node in everywhere:
+        if node != source:
+            cluster.on(node, "ip", "link", "del", "br1")
+    refused = cluster.vmferry("migrate", "stuck", check=False)
+    assert refused.returncode == 1 and "br1" in refused.stderr, refused
+    print(f"  {refused.stderr.strip().splitlines()[-1]}")
+    assert cluster.node_of("stuck") == source
+    cluster.vmferry("standby", source)
+    try:
+        wait_for("the memory to be saved", lambda: cluster.qemus("stuck") == [] and
+                 cluster.show("stuck")["record_state"] == "sealed", 60)
+        for node in everywhere:
+            if node != source:
+                cluster.on(node, "ip", "link", "add", "br1", "type", "bridge")
+        cluster.vmferry("start", "stuck")
+        assert cluster.node_of("stuck") not in (None, source)
+    finally:
+        cluster.vmferry("unstandby", source)
+        for node in everywhere:
+            cluster.on(node, "ip", "link", "set", "br1", "up")
+    compare(vm, remembered)
+    vm.remove()
+    for node in everywhere:
+        cluster.on(node, "ip", "link", "del", "br1")
+
+
 def test_stop_modes(cluster):
     vm = Vm(cluster, "modes").define()
     for mode, state in (("--save", "saved"), ("--shutdown", "stopped"), ("--poweroff", "stopped")):

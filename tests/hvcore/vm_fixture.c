@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "tests/hvcore/vm_fixture.h"
 
+#include "hvcore/node_kvm.h"
+
+enum { KVM_MS = 10000 };
+
 // q35's power-off through ACPI: mov dx, 0x604; mov ax, 0x2000; out dx, ax; hlt; jmp $-1
 static const unsigned char power_off_code[] = {0xba, 0x04, 0x06, 0xb8, 0x00,
                                                0x20, 0xef, 0xf4, 0xeb, 0xfd};
@@ -27,6 +31,17 @@ void vm_fixture_count(VmFixture *f, gconstpointer data)
 {
     (void)data;
     set_up(f, count_code, sizeof count_code);
+}
+
+bool vm_fixture_use_kvm(VmFixture *f, char **reason)
+{
+    if (!hv_node_try_guest(f->node->qemu_path, "kvm", KVM_MS, reason))
+        return false;
+    g_free(f->node->accelerator);
+    f->node->accelerator = g_strdup("kvm");
+    hv_vm_free(f->vm);
+    f->vm = hv_vm_new(f->definition, f->node, f->run_dir, &test_events, &f->events);
+    return true;
 }
 
 void vm_fixture_clear(VmFixture *f, gconstpointer data)

@@ -34,3 +34,5 @@ FerryPager *restore_begin_load(Restore *f);
 void restore_compare(const Restore *f);
 // Where the first area has its first present page.
 uint64_t restore_offset_of_a_page(const Restore *f);
+// All of it: the guest is saved, loaded, saved again while it is paused, compared, and runs on.
+void restore_round_trip(Restore *f);

@@ -10,19 +10,7 @@ static void test_restore(Restore *f, gconstpointer data)
         g_test_skip("no loop device can be made here");
         return;
     }
-    vm_fixture_launch(&f->vm);
-    vm_fixture_cont(&f->vm);
-    restore_save(f, &f->area);
-    g_assert_cmpuint(f->saved.passes, >=, 2);
-    g_assert_cmpuint(f->saved.bytes_written, >=, f->saved.pages_present * FERRY_PAGE);
-    g_autoptr(FerryPager) pager = restore_begin_load(f);
-    ferry_pager_load(pager, 1);
-    g_assert_true(test_wait(&f->loaded, 60));
-    test_vm_wait_state(f->vm.vm, HV_RUN_PAUSED);
-    restore_save(f, &f->second);
-    restore_compare(f);
-    vm_fixture_cont(&f->vm);
-    test_vm_wait_state(f->vm.vm, HV_RUN_RUNNING);
+    restore_round_trip(f);
 }
 
 static void test_wrong_epoch(Restore *f, gconstpointer data)
