@@ -2,6 +2,8 @@
 #include "migrate/lazy_send.h"
 
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 enum {
     THREADS = 4, // the first one for faults only: it is never busy with bulk when one comes
@@ -9,6 +11,7 @@ enum {
     // Bulk is read in shorter runs while the guest faults, so that a fault's read waits less.
     QUIET_US = 100 * 1000,
     SHORT_RUN = FERRY_NEAR_PAGES,
+    BULK_NICE = 10, // the guest's processors and its faults come first
 };
 
 struct FerryLazySend {
@@ -220,6 +223,7 @@ static gpointer work_on_faults(gpointer data)
 
 static gpointer work_on_all(gpointer data)
 {
+    setpriority(PRIO_PROCESS, (id_t)gettid(), BULK_NICE); // of this thread
     uint8_t *buffer = ferry_buffer_new((size_t)FERRY_RUN_PAGES * FERRY_PAGE);
     while (serve(data, buffer, false))
         ;

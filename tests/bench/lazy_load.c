@@ -2,7 +2,7 @@
 // A Linux guest under TCG is saved, and loaded lazily while it works: how soon it runs, how long it
 // waits for pages, how long the whole takes. Ends with an error where its memory is not what it was.
 //
-//   lazy-load [--memory MIB] [--fill MIB] [--area PATH] [--idle]
+//   lazy-load [--memory MIB] [--fill MIB] [--area PATH] [--idle] [--eager]
 #include "tests/hvcore/isolate.h"
 #include "tests/migrate/restore_support.h"
 
@@ -21,7 +21,7 @@ enum { PORT = 7777, LINE_BYTES = 256, BOOT_SECONDS = 120, REPLY_SECONDS = 300 };
 
 typedef struct {
     int memory, fill;
-    gboolean idle;
+    gboolean idle, eager;
     char *area;
 } Options;
 
@@ -142,7 +142,7 @@ static void set_up(Restore *f, const Options *options)
     }
     area_fixture_saving(&f->area, memory);
     area_fixture_saving(&f->second, memory);
-    f->lazy = true;
+    f->lazy = !options->eager;
 }
 
 static void boot_and_fill(Restore *f, int fill, char *sum)
@@ -176,7 +176,8 @@ static void print_times(const Restore *f, const Times *times)
     const FerryPagerProgress *loads = &f->loads;
     gint64 began = times->began;
     double mib = (double)loads->bytes_total / (1024 * 1024);
-    printf("device state sent      %8.1f ms\n", ms(began, f->running_at));
+    if (f->lazy)
+        printf("device state sent      %8.1f ms\n", ms(began, f->running_at));
     printf("QEMU ready (paused)    %8.1f ms\n", ms(began, times->paused));
     printf("guest runs             %8.1f ms\n", ms(began, times->cont));
     printf("guest's first reply    %8.1f ms\n", ms(began, times->count.first_at));
@@ -229,6 +230,7 @@ int main(int argc, char **argv)
         {"fill", 0, 0, G_OPTION_ARG_INT, &options.fill, "that the guest fills (200)", "MIB"},
         {"area", 0, 0, G_OPTION_ARG_FILENAME, &options.area, "state area, is overwritten", "PATH"},
         {"idle", 0, 0, G_OPTION_ARG_NONE, &options.idle, "the guest only counts", NULL},
+        {"eager", 0, 0, G_OPTION_ARG_NONE, &options.eager, "for comparison", NULL},
         {0},
     };
     g_autoptr(GError) error = NULL;
