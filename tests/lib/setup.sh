@@ -5,7 +5,7 @@
 
 packages="
   build-essential cmake ninja-build pkg-config clang-format xz-utils cpio kmod procps psmisc
-  libglib2.0-dev libjansson-dev libcurl4-gnutls-dev libmicrohttpd-dev liburing-dev
+  libglib2.0-dev libjansson-dev libcurl4-gnutls-dev libmicrohttpd-dev
   libsmartcols-dev libsystemd-dev libxml2-dev libxml2-utils
   libcpg-dev libquorum-dev libcmap-dev pacemaker-dev
   corosync pacemaker pacemaker-cli-utils crmsh resource-agents
