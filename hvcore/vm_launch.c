@@ -125,6 +125,11 @@ static char *last_words(HvVm *vm)
     line = line ? line + 1 : text;
     if (g_str_has_prefix(line, "argv: "))
         return g_strdup("it wrote nothing");
+    // The line before says what is wrong, but 7.2's without the machine type.
+    if (g_str_has_prefix(line, "Use -machine help"))
+        return g_strdup_printf("unsupported machine type \"%s\"; \"%s -machine help\" lists those "
+                               "it has",
+                               vm->definition->machine, vm->qemu_path);
     char *name = strstr(line, "qemu-system-x86_64: ");
     if (name)
         line = name + strlen("qemu-system-x86_64: ");

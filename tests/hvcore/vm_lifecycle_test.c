@@ -135,6 +135,22 @@ static void test_own_words_of_qemu(VmFixture *f, gconstpointer data)
     g_assert_false(f->events.exited);
 }
 
+// QEMU's last line is not the one that says it, and that one differs between its versions.
+static void test_unsupported_machine(VmFixture *f, gconstpointer data)
+{
+    (void)data;
+    g_autoptr(HvDefinition) newer = test_definition(NULL, "");
+    g_free(newer->machine);
+    newer->machine = g_strdup("pc-q35-99.0");
+    g_autoptr(HvVm) vm = hv_vm_new(newer, f->node, f->run_dir, &test_events, &f->events);
+    g_auto(TestAnswer) answer = {0};
+    hv_vm_launch(vm, HV_LAUNCH_COLD, 1, test_answer_done, &answer);
+    g_assert_true(test_wait(&answer.called, 60));
+    g_assert_error(answer.error, HV_ERROR, HV_ERROR_START);
+    g_assert_true(g_str_has_prefix(answer.error->message,
+                                   "web1: QEMU: unsupported machine type \"pc-q35-99.0\"; "));
+}
+
 static void free_vm(HvVm *vm, const GError *error, gpointer data)
 {
     (void)error;
@@ -178,6 +194,7 @@ int main(int argc, char **argv)
     ADD("call-after-end", test_call_after_end);
     ADD("launch-again", test_launch_again);
     ADD("own-words-of-qemu", test_own_words_of_qemu);
+    ADD("unsupported-machine", test_unsupported_machine);
     ADD("free-in-callback", test_free_in_callback);
     return g_test_run();
 }
