@@ -116,11 +116,13 @@ def test_stop_modes(cluster):
 def test_changed_definition_never_restarts(cluster):
     vm = Vm(cluster, "changing").define()
     _, boot, _ = remember(vm)
+    pid = cluster.show("changing")["pid"]
     vm.definition["memory_mib"] = 640
     cluster.vmferry("define", "--update", vm.file())
     wait_for("the change to be pending",
              lambda: "memory_mib" in (cluster.show("changing").get("pending") or ""), 30)
     assert vm.guest().counter()[1] == boot
+    assert cluster.show("changing")["pid"] == pid
     cluster.vmferry("stop", "changing", "--save")  # the memory fits the old definition only
     cluster.vmferry("start", "changing")
     assert vm.guest().counter()[1] == boot

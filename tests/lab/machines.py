@@ -67,7 +67,8 @@ def write_common_files(layout, settings):
     agents = layout.tools / "ocf" / "vmferry"
     agents.mkdir(parents=True)
     if settings.build:
-        (agents / "VirtualMachine").symlink_to(f"{settings.build}/resource-agents/VirtualMachine")
+        # A copy: Pacemaker's hacluster reads its meta-data and may not see the build directory.
+        shutil.copy(f"{settings.build}/resource-agents/VirtualMachine", agents)
 
 
 def write_node(layout, settings, name, authkey, devices):

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import unittest
 
 from case import Case, DEFINITION, RA
@@ -14,10 +15,13 @@ from fake_agent import FakeAgent, behaves
                      "needs ocf-tester (package resource-agents) and root")
 class OcfTester(Case):
     def test_conforms(self):
-        with FakeAgent(self.run_dir, behaves()):
+        # ocf-tester runs it as nobody, too, who may not see the build directory.
+        with FakeAgent(self.run_dir, behaves()), tempfile.TemporaryDirectory() as directory:
+            os.chmod(directory, 0o755)
+            agent = shutil.copy(RA, directory)
             found = subprocess.run(
                 ["ocf-tester", "-n", "web1", "-o", "definition=" + json.dumps(DEFINITION), "-o",
-                 "run_dir=" + self.run_dir, RA], text=True, stdout=subprocess.PIPE,
+                 "run_dir=" + self.run_dir, agent], text=True, stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT, timeout=120, check=False)
         self.assertEqual(re.findall(r"^\* rc=\d+: (.*)|validity error : (.*)", found.stdout,
                                     re.MULTILINE), [], found.stdout)
