@@ -47,12 +47,14 @@ static bool read_aligned(FerryImageReader *reader, uint8_t *buffer, size_t lengt
     return ferry_area_read(reader->area, buffer, whole, offset, error);
 }
 
-static bool read_record(FerryImageReader *reader, uint64_t epoch, GError **error)
+static bool read_record(FerryImageReader *reader, uint64_t epoch, bool resumed, GError **error)
 {
     FerryRecord *record = &reader->record;
     if (!ferry_area_read_record(reader->area, record, error))
         return false;
     if (record->state == FERRY_SEALED && record->epoch == epoch)
+        return true;
+    if (resumed && record->state == FERRY_CONSUMED && record->epoch == epoch + 1)
         return true;
     g_set_error(error, FERRY_ERROR, FERRY_ERROR_STATE,
                 "%s is %s with epoch %" G_GUINT64_FORMAT ", not sealed with epoch "
@@ -62,7 +64,7 @@ static bool read_record(FerryImageReader *reader, uint64_t epoch, GError **error
     return false;
 }
 
-static bool read_descriptor(FerryImageReader *reader, GError **error)
+static bool read_descriptor(FerryImageReader *reader, uint64_t epoch, GError **error)
 {
     const FerryImage *image = &reader->record.image;
     if (image->descriptor_offset != FERRY_DESCRIPTOR_OFFSET || image->descriptor_length == 0 ||
@@ -78,7 +80,7 @@ static bool read_descriptor(FerryImageReader *reader, GError **error)
                                          ferry_area_size(reader->area), &why))
         fine = corrupt_because(reader, g_steal_pointer(&why), error);
     free(bytes);
-    if (fine && reader->descriptor.epoch != reader->record.epoch)
+    if (fine && reader->descriptor.epoch != epoch)
         return corrupt(reader, "the descriptor is of another epoch", error);
     return fine;
 }
@@ -155,6 +157,9 @@ static bool read_index(FerryImageReader *reader, GError **error)
 bool ferry_image_reader_check(FerryImageReader *reader, GError **error)
 {
     uint64_t present = 0;
+    for (uint64_t page = 0; page < reader->descriptor.total_pages; page += FERRY_ENTRIES)
+        if (!ferry_image_reader_need(reader, page, 1, error))
+            return false;
     for (uint64_t page = 0; page < reader->descriptor.total_pages; page++)
         present += reader->entries[page].state == FERRY_PAGE_PRESENT;
     return present == reader->record.image.present_pages ||
@@ -196,12 +201,13 @@ GArray *ferry_image_reader_hot(FerryImageReader *reader, GError **error)
 
 // --- opening ---
 
-FerryImageReader *ferry_image_reader_open_lazy(FerryArea *area, uint64_t epoch, GError **error)
+static FerryImageReader *open_without_index(FerryArea *area, uint64_t epoch, bool resumed,
+                                            GError **error)
 {
     g_autoptr(FerryImageReader) reader = g_new0(FerryImageReader, 1);
     g_mutex_init(&reader->lock);
     reader->area = area;
-    if (!read_record(reader, epoch, error) || !read_descriptor(reader, error) ||
+    if (!read_record(reader, epoch, resumed, error) || !read_descriptor(reader, epoch, error) ||
         !read_tail(reader, error))
         return NULL;
     // calloc: untouched memory costs nothing, however large the guest is.
@@ -213,9 +219,19 @@ FerryImageReader *ferry_image_reader_open_lazy(FerryArea *area, uint64_t epoch, 
     return g_steal_pointer(&reader);
 }
 
+FerryImageReader *ferry_image_reader_open_lazy(FerryArea *area, uint64_t epoch, GError **error)
+{
+    return open_without_index(area, epoch, false, error);
+}
+
+FerryImageReader *ferry_image_reader_open_again(FerryArea *area, uint64_t epoch, GError **error)
+{
+    return open_without_index(area, epoch, true, error);
+}
+
 FerryImageReader *ferry_image_reader_open(FerryArea *area, uint64_t epoch, GError **error)
 {
-    g_autoptr(FerryImageReader) reader = ferry_image_reader_open_lazy(area, epoch, error);
+    g_autoptr(FerryImageReader) reader = open_without_index(area, epoch, false, error);
     if (reader == NULL || !read_index(reader, error) || !ferry_image_reader_check(reader, error))
         return NULL;
     return g_steal_pointer(&reader);

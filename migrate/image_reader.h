@@ -11,6 +11,9 @@ typedef struct FerryImageReader FerryImageReader;
 FerryImageReader *ferry_image_reader_open(FerryArea *area, uint64_t epoch, GError **error);
 // The same without the index, whatever the size of the guest: read by ferry_image_reader_need.
 FerryImageReader *ferry_image_reader_open_lazy(FerryArea *area, uint64_t epoch, GError **error);
+// The same for a guest that runs on this image already and has not got all of it: the record may be
+// CONSUMED by that guest, which is EPOCH + 1.
+FerryImageReader *ferry_image_reader_open_again(FerryArea *area, uint64_t epoch, GError **error);
 void ferry_image_reader_free(FerryImageReader *reader);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(FerryImageReader, ferry_image_reader_free)
 
@@ -23,7 +26,7 @@ GArray *ferry_image_reader_hot(FerryImageReader *reader, GError **error);
 
 // Reads and verifies the index for N pages from PAGE on, where that was not done yet. Any thread.
 bool ferry_image_reader_need(FerryImageReader *reader, uint64_t page, uint64_t n, GError **error);
-// Compares the whole index, which has been read, with the record's number of pages.
+// Compares the whole index with the record's number of pages; reads what was not read yet.
 bool ferry_image_reader_check(FerryImageReader *reader, GError **error);
 // Of a page whose index was read.
 FerryPageState ferry_image_reader_state(const FerryImageReader *reader, uint64_t page);

@@ -290,6 +290,13 @@ void ferry_lazy_send_fault(FerryLazySend *send, uint64_t page, uint64_t n)
     g_mutex_unlock(&send->lock);
 }
 
+void ferry_lazy_send_known(FerryLazySend *send, uint64_t page)
+{
+    g_mutex_lock(&send->lock);
+    ferry_page_queue_known(send->queue, page);
+    g_mutex_unlock(&send->lock);
+}
+
 void ferry_lazy_send_fail(FerryLazySend *send, GError *error)
 {
     g_mutex_lock(&send->lock);

@@ -18,6 +18,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(FerryLazySend, ferry_lazy_send_free)
 
 void ferry_lazy_send_hot(FerryLazySend *send, const GArray *pages);
 void ferry_lazy_send_fault(FerryLazySend *send, uint64_t page, uint64_t n); // the guest waits
+void ferry_lazy_send_known(FerryLazySend *send, uint64_t page);             // QEMU has it already
 // Ends everything; the first error counts, later ones are freed. Takes ERROR.
 void ferry_lazy_send_fail(FerryLazySend *send, GError *error);
 void ferry_lazy_send_start(FerryLazySend *send); // pages may be sent from now on

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "migrate/load_lazy.h"
 
+#include "migrate/lazy_resume.h"
 #include "migrate/lazy_send.h"
 #include "migrate/return_path.h"
 
@@ -129,12 +130,24 @@ static bool begin(Lazy *lazy, GError **error)
     if (!ferry_stream_out_lazy_head(lazy->out, error))
         return false;
     lazy->listener = g_thread_new("return-path", listen_to_qemu, lazy);
-    if (!ferry_stream_out_package(lazy->out, ferry_image_reader_tail(lazy->reader), error))
+    return ferry_stream_out_package(lazy->out, ferry_image_reader_tail(lazy->reader), error);
+}
+
+// QEMU repeats the requests that were not answered once it has read that it goes on.
+static bool begin_again(Lazy *lazy, GError **error)
+{
+    if (!ferry_lazy_resume(lazy->fd, lazy->out, ferry_image_reader_descriptor(lazy->reader),
+                           lazy->send, error))
         return false;
+    lazy->listener = g_thread_new("return-path", listen_to_qemu, lazy);
+    return ferry_stream_out_resume(lazy->out, error);
+}
+
+static void start(Lazy *lazy)
+{
     ferry_stream_out_limit(lazy->out, BULK_BYTES);
     ferry_lazy_send_start(lazy->send);
     lazy->events->running(lazy->env);
-    return true;
 }
 
 static bool send_hot(Lazy *lazy, GError **error)
@@ -147,6 +160,9 @@ static bool send_hot(Lazy *lazy, GError **error)
 
 static bool send_pages(Lazy *lazy, GError **error)
 {
+    start(lazy);
+    if (!send_hot(lazy, error))
+        return false;
     FerryLoadProgress progress = {
         .bytes_total = ferry_image_reader_record(lazy->reader)->image.present_pages * FERRY_PAGE};
     FerryLazyState state;
@@ -187,19 +203,32 @@ static void summarize(GArray *latencies, FerryFaultStats *stats)
     stats->max_us = g_array_index(latencies, uint32_t, latencies->len - 1);
 }
 
-bool ferry_load_lazy(FerryImageReader *reader, int fd, const FerryLazyEvents *events, void *env,
-                     FerryFaultStats *stats, GError **error)
+typedef bool (*BeginFn)(Lazy *lazy, GError **error);
+
+static bool load(FerryImageReader *reader, int fd, const FerryLazyEvents *events, void *env,
+                 BeginFn begin_it, FerryFaultStats *stats, GError **error)
 {
     g_autoptr(FerryStreamOut) out =
         ferry_stream_out_new(fd, ferry_image_reader_descriptor(reader));
     g_autoptr(FerryLazySend) send = ferry_lazy_send_new(reader, out);
     Lazy lazy = {reader, fd, out, send, events, env, false, NULL};
-    bool fine = begin(&lazy, error) && send_hot(&lazy, error) && send_pages(&lazy, error) &&
-                finish(&lazy, error);
+    bool fine = begin_it(&lazy, error) && send_pages(&lazy, error) && finish(&lazy, error);
     if (!fine)
         shutdown(fd, SHUT_RDWR); // whoever still reads or writes there gets an error
     ferry_lazy_send_stop(send);
     g_clear_pointer(&lazy.listener, g_thread_join);
     summarize(ferry_lazy_send_latencies(send), stats);
     return fine;
+}
+
+bool ferry_load_lazy(FerryImageReader *reader, int fd, const FerryLazyEvents *events, void *env,
+                     FerryFaultStats *stats, GError **error)
+{
+    return load(reader, fd, events, env, begin, stats, error);
+}
+
+bool ferry_load_lazy_again(FerryImageReader *reader, int fd, const FerryLazyEvents *events,
+                           void *env, FerryFaultStats *stats, GError **error)
+{
+    return load(reader, fd, events, env, begin_again, stats, error);
 }

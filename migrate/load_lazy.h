@@ -22,3 +22,8 @@ typedef struct {
 // `running` the guest may run on pages that were sound.
 bool ferry_load_lazy(FerryImageReader *reader, int fd, const FerryLazyEvents *events, void *env,
                      FerryFaultStats *stats, GError **error);
+// Goes on with a load that was cut (QEMU: postcopy-paused, then migrate-recover): asks QEMU what it
+// has and sends the rest. READER as of ferry_image_reader_open_again; progress counts what is sent
+// from now on.
+bool ferry_load_lazy_again(FerryImageReader *reader, int fd, const FerryLazyEvents *events,
+                           void *env, FerryFaultStats *stats, GError **error);

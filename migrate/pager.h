@@ -41,6 +41,12 @@ FerryPager *ferry_pager_start(const char *libexec_dir, const char *area_path,
 FerryPager *ferry_pager_start_lazy(const char *libexec_dir, const char *area_path,
                                    const char *socket_path, const FerryPagerEvents *events,
                                    gpointer data, GError **error);
+// Goes on with a lazy load whose pager went away, without a further command: QEMU listens again,
+// on SOCKET_PATH (QMP migrate-recover). EPOCH is the image's; the record may be CONSUMED (EPOCH + 1)
+// by now. Events as for a lazy load; progress counts what is sent from now on.
+FerryPager *ferry_pager_start_again(const char *libexec_dir, const char *area_path,
+                                    const char *socket_path, uint64_t epoch,
+                                    const FerryPagerEvents *events, gpointer data, GError **error);
 // Loads the image of EPOCH. The pager reads the record itself and refuses any that is not SEALED
 // with that epoch.
 void ferry_pager_load(FerryPager *pager, uint64_t epoch);

@@ -96,6 +96,17 @@ FerryPager *ferry_pager_start_lazy(const char *libexec_dir, const char *area_pat
     return start(argv, events, data, error);
 }
 
+FerryPager *ferry_pager_start_again(const char *libexec_dir, const char *area_path,
+                                    const char *socket_path, uint64_t epoch,
+                                    const FerryPagerEvents *events, gpointer data, GError **error)
+{
+    g_autofree char *program = g_build_filename(libexec_dir, "vmferry-pager", NULL);
+    g_autofree char *number = g_strdup_printf("%" G_GUINT64_FORMAT, epoch);
+    const char *argv[] = {program,    "--recover", number, "--area", area_path,
+                          "--socket", socket_path, NULL};
+    return start(argv, events, data, error);
+}
+
 void ferry_pager_load(FerryPager *pager, uint64_t epoch)
 {
     ferry_child_command(pager->child, json_pack("{s:s, s:I}", "cmd", "load", "epoch",

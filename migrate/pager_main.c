@@ -2,7 +2,7 @@
 // vmferry-pager: a state area's image into QEMU's incoming socket. Started by vmferryd
 // (migrate/pager.h); takes one command on standard input, {"cmd":"load","epoch":N}, and reports on
 // standard output, one JSON object a line. With --lazy it outlives the agent from that command on:
-// the guest depends on it.
+// the guest depends on it. With --recover it takes no command.
 #include "migrate/load_eager.h"
 #include "migrate/load_lazy.h"
 #include "migrate/program.h"
@@ -115,61 +115,108 @@ static json_t *loaded_event(const Told *told, const FerryFaultStats *stats)
     return event;
 }
 
-static bool load_lazy(FerryArea *area, int fd, uint64_t epoch, GError **error)
+typedef bool (*LazyFn)(FerryImageReader *reader, int fd, const FerryLazyEvents *events, void *env,
+                       FerryFaultStats *stats, GError **error);
+
+static bool load_lazy_with(LazyFn load_it, FerryImageReader *reader, int fd, GError **error)
 {
     static const FerryLazyEvents events = {on_running, on_lazy_progress};
-    signal(SIGPIPE, SIG_IGN);
-    g_autoptr(FerryImageReader) reader = ferry_image_reader_open_lazy(area, epoch, error);
-    if (reader == NULL)
-        return false;
     Told told = {.reader = reader};
     FerryFaultStats stats;
-    if (!ferry_load_lazy(reader, fd, &events, &told, &stats, error))
+    if (!load_it(reader, fd, &events, &told, &stats, error))
         return false;
     ferry_program_try_event(loaded_event(&told, &stats));
     return true;
 }
 
+static bool load_lazy(FerryArea *area, int fd, uint64_t epoch, GError **error)
+{
+    signal(SIGPIPE, SIG_IGN);
+    g_autoptr(FerryImageReader) reader = ferry_image_reader_open_lazy(area, epoch, error);
+    return reader != NULL && load_lazy_with(ferry_load_lazy, reader, fd, error);
+}
+
 // --- wiring ---
 
-static bool load(const char *path, int fd, bool lazy, GError **error)
+typedef struct {
+    char *area, *socket;
+    gboolean lazy;
+    gint64 recover; // the epoch, 0 = no
+} Options;
+
+static int connected(const Options *options, GError **error)
+{
+    int fd = connect_to_qemu(options->socket, error);
+    if (fd >= 0)
+        ferry_program_event(json_pack("{s:s}", "event", "connected"));
+    return fd;
+}
+
+static bool load(const Options *options, GError **error)
 {
     uint64_t epoch;
-    if (!read_command(&epoch, error))
+    int fd = connected(options, error);
+    if (fd < 0 || !read_command(&epoch, error))
         return false;
-    g_autoptr(FerryArea) area = ferry_area_open(path, error);
-    return area != NULL && (lazy ? load_lazy : load_eager)(area, fd, epoch, error);
+    g_autoptr(FerryArea) area = ferry_area_open(options->area, error);
+    bool fine = area != NULL &&
+                (options->lazy ? load_lazy : load_eager)(area, fd, epoch, error);
+    close(fd);
+    return fine;
 }
 
-static int run(const char *area, const char *path, bool lazy)
+// Opens the image first: a QEMU before 8.2 crashes when its pager dies between connecting and the
+// command to go on, so that this time has to be short.
+static bool recover(const Options *options, GError **error)
+{
+    signal(SIGPIPE, SIG_IGN);
+    g_autoptr(FerryArea) area = ferry_area_open(options->area, error);
+    if (area == NULL)
+        return false;
+    g_autoptr(FerryImageReader) reader =
+        ferry_image_reader_open_again(area, (uint64_t)options->recover, error);
+    int fd = reader != NULL ? connected(options, error) : -1;
+    if (fd < 0)
+        return false;
+    bool fine = load_lazy_with(ferry_load_lazy_again, reader, fd, error);
+    close(fd);
+    return fine;
+}
+
+static int run(const Options *options)
 {
     g_autoptr(GError) error = NULL;
-    int fd = connect_to_qemu(path, &error);
-    if (fd < 0)
-        return ferry_program_failed(error);
-    ferry_program_event(json_pack("{s:s}", "event", "connected"));
-    int code = load(area, fd, lazy, &error) ? 0 : ferry_program_failed(error);
-    close(fd);
-    return code;
+    bool fine = options->recover > 0 ? recover(options, &error) : load(options, &error);
+    return fine ? 0 : ferry_program_failed(error);
 }
 
-int main(int argc, char **argv)
+static bool parse(int argc, char **argv, Options *options)
 {
-    g_autofree char *area = NULL, *path = NULL;
-    gboolean lazy = FALSE;
     GOptionEntry entries[] = {
-        {"area", 0, 0, G_OPTION_ARG_FILENAME, &area, "state area to read", "PATH"},
-        {"socket", 0, 0, G_OPTION_ARG_FILENAME, &path, "QEMU's incoming socket", "PATH"},
-        {"lazy", 0, 0, G_OPTION_ARG_NONE, &lazy, "let the guest run while its pages follow", NULL},
+        {"area", 0, 0, G_OPTION_ARG_FILENAME, &options->area, "state area to read", "PATH"},
+        {"socket", 0, 0, G_OPTION_ARG_FILENAME, &options->socket, "QEMU's incoming socket", "PATH"},
+        {"lazy", 0, 0, G_OPTION_ARG_NONE, &options->lazy,
+         "let the guest run while its pages follow", NULL},
+        {"recover", 0, 0, G_OPTION_ARG_INT64, &options->recover,
+         "go on with a lazy load of that image, which was cut", "EPOCH"},
         {0},
     };
     g_autoptr(GError) error = NULL;
     g_autoptr(GOptionContext) context = g_option_context_new("- restores a VM for vmferryd");
     g_option_context_add_main_entries(context, entries, NULL);
-    if (!g_option_context_parse(context, &argc, &argv, &error) || area == NULL || path == NULL) {
+    bool fine = g_option_context_parse(context, &argc, &argv, &error) && options->area != NULL &&
+                options->socket != NULL && options->recover >= 0;
+    if (!fine)
         fprintf(stderr, "vmferry-pager: %s\n",
                 error != NULL ? error->message : "--area and --socket are needed");
-        return 2;
-    }
-    return run(area, path, lazy);
+    return fine;
+}
+
+int main(int argc, char **argv)
+{
+    Options options = {0};
+    int code = parse(argc, argv, &options) ? run(&options) : 2;
+    g_free(options.area);
+    g_free(options.socket);
+    return code;
 }

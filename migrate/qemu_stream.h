@@ -28,8 +28,11 @@ enum { // commands
     QEMU_CMD_POSTCOPY_RUN = 5,
     QEMU_CMD_POSTCOPY_RAM_DISCARD = 6,
     QEMU_CMD_PACKAGED = 7,
+    QEMU_CMD_POSTCOPY_RESUME = 9,
+    QEMU_CMD_RECV_BITMAP = 10,
 };
 
+#define QEMU_RECV_BITMAP_END 0x0123456789abcdefu // follows the bits on the return path
 #define QEMU_MAX_PACKAGED (1u << 24) // bytes
 
 enum {

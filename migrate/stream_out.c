@@ -258,6 +258,23 @@ bool ferry_stream_out_package(FerryStreamOut *out, const uint8_t *tail, GError *
     return ferry_stream_out_flush(out, error);
 }
 
+bool ferry_stream_out_ask_bitmap(FerryStreamOut *out, const FerryBlock *block, GError **error)
+{
+    if (!make_room(out, MAX_HEAD + 8, error))
+        return false;
+    add_command(out, QEMU_CMD_RECV_BITMAP, 1 + strnlen(block->name, UINT8_MAX));
+    add_name(out, block->name);
+    return ferry_stream_out_flush(out, error);
+}
+
+bool ferry_stream_out_resume(FerryStreamOut *out, GError **error)
+{
+    if (!make_room(out, MAX_HEAD, error))
+        return false;
+    add_command(out, QEMU_CMD_POSTCOPY_RESUME, 0);
+    return ferry_stream_out_flush(out, error);
+}
+
 bool ferry_stream_out_part(FerryStreamOut *out, GError **error)
 {
     if (!make_room(out, MAX_HEAD, error))

@@ -30,6 +30,11 @@ bool ferry_stream_out_part(FerryStreamOut *out, GError **error);
 bool ferry_stream_out_part_end(FerryStreamOut *out, GError **error); // flushes
 bool ferry_stream_out_lazy_end(FerryStreamOut *out, GError **error); // flushes
 
+// After a cut, in place of head and package: which pages of each block QEMU has, then that it goes
+// on.
+bool ferry_stream_out_ask_bitmap(FerryStreamOut *out, const FerryBlock *block, GError **error);
+bool ferry_stream_out_resume(FerryStreamOut *out, GError **error);
+
 // How many bytes may wait between us and QEMU.
 void ferry_stream_out_limit(FerryStreamOut *out, int bytes);
 uint64_t ferry_stream_out_bytes(const FerryStreamOut *out); // sent so far

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A Linux guest under TCG is saved, and loaded lazily while it works: how soon it runs, how long it
-// waits for pages, how long the whole takes. Ends with an error where its memory is not what it was.
+// A Linux guest under TCG is saved, and loaded lazily while it works: how soon it runs, how long
+// it waits for pages, how long the whole takes. Fails where its memory is not what it was.
 //
-//   lazy-load [--memory MIB] [--fill MIB] [--area PATH] [--idle] [--eager]
+//   lazy-load [--memory MIB] [--fill MIB] [--area PATH] [--idle] [--eager] [--kill N]
 #include "tests/hvcore/isolate.h"
+#include "tests/migrate/oob_monitor.h"
 #include "tests/migrate/restore_support.h"
 
 #include <arpa/inet.h>
@@ -17,10 +18,10 @@
 #define BRIDGE "vmfbench"
 #define GUEST_IP "10.77.0.2"
 
-enum { PORT = 7777, LINE_BYTES = 256, BOOT_SECONDS = 120, REPLY_SECONDS = 300 };
+enum { PORT = 7777, LINE_BYTES = 256, BOOT_SECONDS = 120, REPLY_SECONDS = 300, KILL_MS = 60 };
 
 typedef struct {
-    int memory, fill;
+    int memory, fill, kill;
     gboolean idle, eager;
     char *area;
 } Options;
@@ -191,6 +192,41 @@ static void print_times(const Restore *f, const Times *times)
     printf("guest's longest gap    %s\n", times->gap.reply);
 }
 
+typedef struct {
+    Restore *f;
+    bool late;
+} Killing;
+
+static bool is_loaded_or_late(gpointer data)
+{
+    const Killing *killing = data;
+    return killing->f->loaded || killing->late;
+}
+
+static gboolean on_late(gpointer data)
+{
+    ((Killing *)data)->late = true;
+    return G_SOURCE_REMOVE;
+}
+
+// Lets PAGER work for a while, then another one goes on.
+static FerryPager *kill_pagers(Restore *f, FerryPager *pager, int monitor, int times)
+{
+    int killed = 0;
+    for (; killed < times && !f->loaded; killed++) {
+        Killing killing = {f, false};
+        guint timer = g_timeout_add((guint)g_random_int_range(1, KILL_MS), on_late, &killing);
+        test_wait_for(is_loaded_or_late, &killing, REPLY_SECONDS);
+        if (!killing.late)
+            g_source_remove(timer);
+        else if (!f->loaded)
+            pager = restore_kill_pager(f, pager, monitor, (unsigned)killed);
+    }
+    if (times > 0)
+        printf("pagers killed          %8d\n", killed);
+    return pager;
+}
+
 static void load(Restore *f, const Options *options, const char *sum)
 {
     atomic_bool end = false;
@@ -198,7 +234,8 @@ static void load(Restore *f, const Options *options, const char *sum)
                    .sum = {.fd = guest_connect(), .request = "sum\n"},
                    .gap = {.request = "gap\n"}};
     restore_save(f, &f->area);
-    g_autoptr(FerryPager) pager = restore_begin_load(f);
+    FerryPager *pager = restore_begin_load(f);
+    int monitor = oob_monitor_open(f->vm.run_dir, "web1");
     times.began = g_get_monotonic_time();
     ferry_pager_load(pager, 1);
     test_vm_wait_state(f->vm.vm, HV_RUN_PAUSED);
@@ -207,7 +244,9 @@ static void load(Restore *f, const Options *options, const char *sum)
     times.cont = g_get_monotonic_time();
     GThread *counting = g_thread_new("count", ask, &times.count);
     GThread *summing = options->idle ? NULL : g_thread_new("sum", ask, &times.sum);
+    pager = kill_pagers(f, pager, monitor, options->kill);
     g_assert_true(test_wait(&f->loaded, REPLY_SECONDS));
+    g_assert_no_error(f->error);
     end = true;
     g_thread_join(counting);
     if (summing != NULL)
@@ -220,6 +259,8 @@ static void load(Restore *f, const Options *options, const char *sum)
     g_assert_cmpstr(times.sum.reply, ==, sum);
     close(times.count.fd);
     close(times.sum.fd);
+    close(monitor);
+    ferry_pager_free(pager);
 }
 
 int main(int argc, char **argv)
@@ -230,6 +271,7 @@ int main(int argc, char **argv)
         {"fill", 0, 0, G_OPTION_ARG_INT, &options.fill, "that the guest fills (200)", "MIB"},
         {"area", 0, 0, G_OPTION_ARG_FILENAME, &options.area, "state area, is overwritten", "PATH"},
         {"idle", 0, 0, G_OPTION_ARG_NONE, &options.idle, "the guest only counts", NULL},
+        {"kill", 0, 0, G_OPTION_ARG_INT, &options.kill, "the pager, up to so many times", "N"},
         {"eager", 0, 0, G_OPTION_ARG_NONE, &options.eager, "for comparison", NULL},
         {0},
     };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "tests/migrate/restore_support.h"
 
+#include "tests/migrate/oob_monitor.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,7 +57,8 @@ static void pager_loaded(FerryPager *pager, const FerryPagerProgress *progress, 
 {
     Restore *f = data;
     pager_progress(pager, progress, data);
-    g_assert_cmpuint(progress->bytes_sent, ==, progress->bytes_total);
+    if (!f->recovered)
+        g_assert_cmpuint(progress->bytes_sent, ==, progress->bytes_total);
     f->loads = *progress;
     f->loaded_at = g_get_monotonic_time();
     f->loaded = true;
@@ -159,6 +162,21 @@ FerryPager *restore_begin_load(Restore *f)
         LIBEXEC_DIR, f->area.path, socket, &pager_events, f, &error);
     g_assert_no_error(error);
     g_assert_true(test_wait(&f->connected, 30));
+    return pager;
+}
+
+FerryPager *restore_kill_pager(Restore *f, FerryPager *pager, int monitor, unsigned round)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *name = g_strdup_printf("recover%u.sock", round);
+    g_autofree char *socket = g_build_filename(f->vm.dir, name, NULL);
+    ferry_pager_free(pager);
+    f->recovered = true;
+    f->running = false;
+    oob_monitor_recover(monitor, socket);
+    pager = ferry_pager_start_again(LIBEXEC_DIR, f->area.path, socket, 1, &pager_events, f, &error);
+    g_assert_no_error(error);
+    g_assert_true(test_wait(&f->running, 30));
     return pager;
 }
 
