@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Sourced by tests/check and tests/demo: everything a fresh Debian 12 lacks, then a build. Progress
-# goes to standard error, so that standard output stays the caller's.
+# Sourced by tests/check and tests/demo: everything a fresh Debian 12 or 13 lacks, then a build.
+# Progress goes to standard error, so that standard output stays the caller's.
 # shellcheck shell=bash
 
 packages="
