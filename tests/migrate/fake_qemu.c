@@ -203,3 +203,30 @@ void fake_qemu_shut(FakeQemu *qemu, uint32_t status)
     add(message, 4, status);
     put(qemu, message);
 }
+
+void fake_qemu_bitmap(FakeQemu *qemu, const char *block, const uint8_t *bits, size_t bytes,
+                      uint64_t end)
+{
+    GByteArray *message = g_byte_array_new();
+    size_t length = strlen(block);
+    command(qemu, QEMU_CMD_RECV_BITMAP, 1 + length);
+    expect_name(qemu, block);
+    add(message, 2, 5);
+    add(message, 2, 1 + length);
+    add(message, 1, length);
+    g_byte_array_append(message, (const uint8_t *)block, (guint)length);
+    add(message, 8, bytes);
+    g_byte_array_append(message, bits, (guint)bytes);
+    add(message, 8, end);
+    put(qemu, message);
+}
+
+void fake_qemu_resume(FakeQemu *qemu)
+{
+    GByteArray *message = g_byte_array_new();
+    command(qemu, QEMU_CMD_POSTCOPY_RESUME, 0);
+    add(message, 2, 6);
+    add(message, 2, 4);
+    add(message, 4, 1);
+    put(qemu, message);
+}

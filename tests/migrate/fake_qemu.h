@@ -32,3 +32,8 @@ bool fake_qemu_at_end(FakeQemu *qemu); // the other side hung up; reads what is 
 // Asks for BYTES at START; BLOCK NULL: in the same block as before.
 void fake_qemu_ask(FakeQemu *qemu, const char *block, uint64_t start, uint32_t bytes);
 void fake_qemu_shut(FakeQemu *qemu, uint32_t status);
+
+// Is asked for the bitmap of BLOCK and sends BYTES of it, then END.
+void fake_qemu_bitmap(FakeQemu *qemu, const char *block, const uint8_t *bits, size_t bytes,
+                      uint64_t end);
+void fake_qemu_resume(FakeQemu *qemu); // is told that the load goes on
