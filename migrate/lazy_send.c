@@ -2,16 +2,13 @@
 #include "migrate/lazy_send.h"
 
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 enum {
     THREADS = 4, // the first one for faults only: it is never busy with bulk when one comes
     BATCH = 16,  // pages of bulk that a fault may have to wait for before it is written
-    // Bulk is read in shorter runs while the guest faults, so that a fault's read waits less.
+    // Bulk is read in shorter runs, one at a time, while the guest faults: its reads wait less.
     QUIET_US = 100 * 1000,
     SHORT_RUN = FERRY_NEAR_PAGES,
-    BULK_NICE = 10, // the guest's processors and its faults come first
 };
 
 struct FerryLazySend {
@@ -25,6 +22,7 @@ struct FerryLazySend {
     GError *error;
     uint64_t bytes;
     gint64 last_fault;
+    unsigned reading; // threads that read bulk
     GArray *latencies; // of uint32_t
     GThread *threads[THREADS];
 };
@@ -187,24 +185,41 @@ static bool read_run(Work *work, GError **error)
 
 static FerryRun *take(FerryLazySend *send, bool faults_only)
 {
+    FerryRun *run = ferry_page_queue_take(send->queue, true, 0);
+    if (run != NULL || faults_only || ferry_page_queue_urgent(send->queue))
+        return run;
     bool quiet = g_get_monotonic_time() - send->last_fault > QUIET_US;
-    return ferry_page_queue_take(send->queue, faults_only, quiet ? FERRY_RUN_PAGES : SHORT_RUN);
+    if (!quiet && send->reading > 0)
+        return NULL;
+    return ferry_page_queue_take(send->queue, false, quiet ? FERRY_RUN_PAGES : SHORT_RUN);
+}
+
+// The lock is given back meanwhile.
+static void read_taken(Work *work)
+{
+    FerryLazySend *send = work->send;
+    GError *error = NULL;
+    bool bulk = !work->run->fault;
+    send->reading += bulk;
+    g_mutex_unlock(&send->lock);
+    bool fine = read_run(work, &error);
+    g_mutex_lock(&send->lock);
+    send->reading -= bulk;
+    if (bulk)
+        g_cond_broadcast(&send->changed);
+    if (!fine)
+        set_error(send, error);
 }
 
 // Takes the lock; FALSE at the end.
 static bool serve(FerryLazySend *send, uint8_t *buffer, bool faults_only)
 {
-    GError *error = NULL;
     g_mutex_lock(&send->lock);
     Work work = {.send = send, .buffer = buffer};
     while (!send->end && (work.run = take(send, faults_only)) == NULL)
         g_cond_wait(&send->changed, &send->lock);
     if (work.run != NULL) {
-        g_mutex_unlock(&send->lock);
-        bool fine = read_run(&work, &error);
-        g_mutex_lock(&send->lock);
-        if (!fine)
-            set_error(send, error);
+        read_taken(&work);
         send_all(&work);
     }
     bool more = !send->end;
@@ -223,7 +238,6 @@ static gpointer work_on_faults(gpointer data)
 
 static gpointer work_on_all(gpointer data)
 {
-    setpriority(PRIO_PROCESS, (id_t)gettid(), BULK_NICE); // of this thread
     uint8_t *buffer = ferry_buffer_new((size_t)FERRY_RUN_PAGES * FERRY_PAGE);
     while (serve(data, buffer, false))
         ;
