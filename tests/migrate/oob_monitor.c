@@ -25,22 +25,6 @@ static void write_text(int fd, const char *text)
     g_assert_cmpint(send(fd, text, strlen(text), MSG_NOSIGNAL), ==, (ssize_t)strlen(text));
 }
 
-int oob_monitor_open(const char *run_dir, const char *name)
-{
-    g_autofree char *path = g_build_filename(run_dir, name, "qmp-aux.sock", NULL);
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    g_assert_cmpuint(g_strlcpy(address.sun_path, path, sizeof address.sun_path), <,
-                     sizeof address.sun_path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    g_assert_cmpint(connect(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
-    g_autofree char *greeting = read_line(fd);
-    g_assert_nonnull(strstr(greeting, "\"oob\""));
-    write_text(fd, "{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\"]}}\n");
-    g_autofree char *answer = read_line(fd);
-    g_assert_nonnull(strstr(answer, "\"return\""));
-    return fd;
-}
-
 // Skips events.
 static bool succeeds(int fd, const char *command)
 {
@@ -54,6 +38,21 @@ static bool succeeds(int fd, const char *command)
             return false;
         }
     }
+}
+
+int oob_monitor_open(const char *run_dir, const char *name)
+{
+    g_autofree char *path = g_build_filename(run_dir, name, "qmp-aux.sock", NULL);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    g_assert_cmpuint(g_strlcpy(address.sun_path, path, sizeof address.sun_path), <,
+                     sizeof address.sun_path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    g_assert_cmpint(connect(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
+    g_autofree char *greeting = read_line(fd);
+    g_assert_nonnull(strstr(greeting, "\"oob\""));
+    g_assert_true(succeeds(
+        fd, "{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\"]}}\n"));
+    return fd;
 }
 
 void oob_monitor_recover(int fd, const char *socket_path)
