@@ -9,6 +9,8 @@
 // Slots on the root bus. Fixed: a saved VM's devices must come back at the same addresses. 0, 1 and
 // 31 are the chipset's.
 enum { SLOT_RNG = 2, SLOT_NICS = 3, SLOT_DISKS = SLOT_NICS + HV_MAX_NICS };
+// QEMU rounds a memory size to this.
+enum { TCG_EXTRA_KIB = 8 };
 G_STATIC_ASSERT((int)SLOT_DISKS + HV_MAX_DISKS <= 31);
 
 static void add(GPtrArray *argv, const char *option, const char *value)
@@ -56,6 +58,18 @@ static void set_address(json_t *device, const HvDefinition *definition, size_t s
     json_object_set_new(device, "addr", json_string(address));
 }
 
+// Under TCG QEMU can lose writes of a guest that is saved while it runs: it takes the dirty bitmap of
+// a RAM block over 64 pages at a time without telling the CPU's TLB, so that a page that it has just
+// cleared may be written unseen (include/exec/ram_addr.h, cpu_physical_memory_sync_dirty_bitmap). A
+// block whose length is no multiple of 64 pages is taken over page by page, and the TLB told.
+static void add_memory(GPtrArray *argv, const HvCommandLineInput *input)
+{
+    uint64_t kib = input->definition->memory_mib * 1024;
+    if (strcmp(input->node->accelerator, "tcg") == 0)
+        kib += TCG_EXTRA_KIB;
+    add_format(argv, "-m", "size=%" PRIu64 "K", kib);
+}
+
 static void add_machine(GPtrArray *argv, const HvCommandLineInput *input)
 {
     const HvDefinition *definition = input->definition;
@@ -66,7 +80,7 @@ static void add_machine(GPtrArray *argv, const HvCommandLineInput *input)
                input->node->accelerator);
     add(argv, "-cpu", definition->cpu);
     add_format(argv, "-smp", "cpus=%" PRIu32, definition->vcpus);
-    add_format(argv, "-m", "size=%" PRIu64 "M", definition->memory_mib);
+    add_memory(argv, input);
     add(argv, "-nodefaults", NULL);
     add(argv, "-no-user-config", NULL);
     add(argv, "-display", "none");

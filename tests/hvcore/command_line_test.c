@@ -5,12 +5,19 @@
 
 #include <string.h>
 
-static GPtrArray *words(const HvDefinition *definition, HvLaunchMode mode)
+static GPtrArray *words_under(const char *accelerator, const HvDefinition *definition,
+                              HvLaunchMode mode)
 {
     static const int taps[] = {12, 13};
-    const HvNode node = {.qemu_path = (char *)"/usr/bin/qemu", .accelerator = (char *)"kvm"};
+    const HvNode node = {.qemu_path = (char *)"/usr/bin/qemu",
+                         .accelerator = (char *)accelerator};
     const HvCommandLineInput input = {definition, &node, mode, "/run/vm,ferry/web1", 10, 11, taps};
     return hv_command_line(&input);
+}
+
+static GPtrArray *words(const HvDefinition *definition, HvLaunchMode mode)
+{
+    return words_under("kvm", definition, mode);
 }
 
 static void assert_words(GPtrArray *argv, const char *const *expected)
@@ -50,7 +57,7 @@ static void test_minimal(void)
         "-smp",
         "cpus=1",
         "-m",
-        "size=64M",
+        "size=65536K",
         "-nodefaults",
         "-no-user-config",
         "-display",
@@ -173,6 +180,14 @@ static void test_boot(void)
     g_assert_false(has(argv, "-serial"));
 }
 
+// A multiple of 256 KiB would make QEMU's TCG lose writes during a save.
+static void test_memory_under_tcg(void)
+{
+    g_autoptr(HvDefinition) definition = test_definition("/a", "");
+    g_autoptr(GPtrArray) argv = words_under("tcg", definition, HV_LAUNCH_COLD);
+    g_assert_cmpstr(value_of(argv, "-m", 0), ==, "size=65544K");
+}
+
 static void test_i440fx(void)
 {
     g_autofree char *base = test_definition_text("/a", "");
@@ -193,6 +208,7 @@ int main(int argc, char **argv)
     g_test_add_func("/command-line/nics", test_nics);
     g_test_add_func("/command-line/addresses-stay", test_addresses_stay);
     g_test_add_func("/command-line/boot", test_boot);
+    g_test_add_func("/command-line/memory-under-tcg", test_memory_under_tcg);
     g_test_add_func("/command-line/i440fx", test_i440fx);
     return g_test_run();
 }
