@@ -404,6 +404,7 @@ static void read_top(Reader *top, HvDefinition *definition)
 {
     static const char *const serials[] = {"none", "console", NULL};
     static const char *const on_stops[] = {"save", "shutdown", "poweroff", NULL};
+    static const char *const restores[] = {"lazy", "eager", NULL};
     check_keys(top);
     definition->name = read_name(top);
     definition->uuid = read_uuid(top);
@@ -415,6 +416,7 @@ static void read_top(Reader *top, HvDefinition *definition)
     definition->firmware = read_firmware(top);
     definition->serial = (HvSerial)read_word(top, "serial", serials, HV_SERIAL_CONSOLE);
     definition->on_stop = (HvOnStop)read_word(top, "on_stop", on_stops, HV_ON_STOP_SAVE);
+    definition->restore = (HvRestore)read_word(top, "restore", restores, HV_RESTORE_LAZY);
     definition->state_area = read_path(top, "state_area");
     definition->max_blackout_ms =
         (uint32_t)read_number(top, "max_blackout_ms", 100, 1, BLACKOUT_MAX_MS, "ms");

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 typedef enum { HV_ON_STOP_SAVE, HV_ON_STOP_SHUTDOWN, HV_ON_STOP_POWEROFF } HvOnStop;
+typedef enum { HV_RESTORE_LAZY, HV_RESTORE_EAGER } HvRestore;
 typedef enum { HV_DISK_FILE, HV_DISK_BLOCK, HV_DISK_ISCSI } HvDiskType;
 typedef enum { HV_SERIAL_NONE, HV_SERIAL_CONSOLE } HvSerial;
 
@@ -48,6 +49,7 @@ typedef struct HvDefinition {
     HvSerial serial;
     char *kernel, *initrd, *cmdline; // direct boot; NULL where not used
     HvOnStop on_stop;
+    HvRestore restore; // whether the guest runs while its pages follow
     char *state_area;         // absolute path of a file in a shared directory, or of a block device
     uint32_t max_blackout_ms; // default 100
     HvResources resources;

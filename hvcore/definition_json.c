@@ -75,6 +75,7 @@ json_t *hv_definition_as_json(const HvDefinition *definition)
     set_string(root, "firmware", definition->firmware);
     set_string(root, "serial", definition->serial == HV_SERIAL_CONSOLE ? "console" : "none");
     set_string(root, "on_stop", on_stops[definition->on_stop]);
+    set_string(root, "restore", definition->restore == HV_RESTORE_EAGER ? "eager" : "lazy");
     set_string(root, "state_area", definition->state_area);
     set_number(root, "max_blackout_ms", definition->max_blackout_ms);
     if (definition->kernel)

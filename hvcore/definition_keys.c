@@ -16,6 +16,7 @@ const HvDefinitionKey hv_definition_keys[] = {
     {"", "nics", false, false},
     {"", "serial", false, false},
     {"", "on_stop", false, true},
+    {"", "restore", false, true},
     {"", "state_area", true, false},
     {"", "max_blackout_ms", false, true},
     {"", "resources", false, false},

@@ -68,9 +68,12 @@ static json_t *read_message(QmpBlocking *qmp, GError **error)
     return message;
 }
 
-json_t *qmp_blocking_execute(QmpBlocking *qmp, const char *command, GError **error)
+// Takes REQUEST.
+static json_t *converse(QmpBlocking *qmp, const char *command, json_t *request, GError **error)
 {
-    g_autofree char *line = g_strdup_printf("{\"execute\":\"%s\"}\n", command);
+    g_autofree char *text = json_dumps(request, JSON_COMPACT);
+    g_autofree char *line = g_strconcat(text, "\n", NULL);
+    json_decref(request);
     if (!send_text(qmp, line, error))
         return NULL;
     for (;;) {
@@ -83,35 +86,67 @@ json_t *qmp_blocking_execute(QmpBlocking *qmp, const char *command, GError **err
             return json_incref(result);
         if (!problem)
             continue; // an event
-        const char *text = json_string_value(json_object_get(problem, "desc"));
+        const char *reason = json_string_value(json_object_get(problem, "desc"));
         g_set_error(error, HV_ERROR, HV_ERROR_QMP, "%s: QEMU: %s", command,
-                    text ? text : "unspecified error");
+                    reason ? reason : "unspecified error");
         return NULL;
     }
 }
 
-static bool handshake(QmpBlocking *qmp, GError **error)
+json_t *qmp_blocking_execute(QmpBlocking *qmp, const char *command, GError **error)
+{
+    return converse(qmp, command, json_pack("{s:s}", "execute", command), error);
+}
+
+json_t *qmp_blocking_execute_oob(QmpBlocking *qmp, const char *command, json_t *arguments,
+                                 GError **error)
+{
+    return converse(qmp, command,
+                    json_pack("{s:s, s:o, s:i}", "exec-oob", command, "arguments", arguments, "id",
+                              1),
+                    error);
+}
+
+static bool handshake(QmpBlocking *qmp, bool oob, GError **error)
 {
     g_autoptr(json_t) greeting = read_message(qmp, error);
+    while (greeting && json_object_get(greeting, "event")) { // for whoever was here before
+        json_decref(greeting);
+        greeting = read_message(qmp, error);
+    }
     if (!greeting)
         return false;
     if (!json_object_get(greeting, "QMP"))
         return closed(error, "did not greet as QMP does");
-    g_autoptr(json_t) result = qmp_blocking_execute(qmp, "qmp_capabilities", error);
+    json_t *request = json_pack("{s:s}", "execute", "qmp_capabilities");
+    if (oob)
+        json_object_set_new(request, "arguments", json_pack("{s:[s]}", "enable", "oob"));
+    g_autoptr(json_t) result = converse(qmp, "qmp_capabilities", request, error);
     return result;
 }
 
-bool qmp_blocking_open(QmpBlocking *qmp, const char *path, gint64 end_us, GError **error)
+static bool open_monitor(QmpBlocking *qmp, const char *path, bool oob, gint64 end_us,
+                         GError **error)
 {
     g_auto(QmpBlocking) fresh = {hv_unix_connect(path, error), NULL, end_us};
     if (fresh.fd < 0)
         return false;
     fresh.input = g_string_new(NULL);
-    if (!handshake(&fresh, error))
+    if (!handshake(&fresh, oob, error))
         return false;
     *qmp = fresh;
     fresh = (QmpBlocking){-1, NULL, 0};
     return true;
+}
+
+bool qmp_blocking_open(QmpBlocking *qmp, const char *path, gint64 end_us, GError **error)
+{
+    return open_monitor(qmp, path, false, end_us, error);
+}
+
+bool qmp_blocking_open_oob(QmpBlocking *qmp, const char *path, gint64 end_us, GError **error)
+{
+    return open_monitor(qmp, path, true, end_us, error);
 }
 
 void qmp_blocking_clear(QmpBlocking *qmp)

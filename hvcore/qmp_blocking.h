@@ -14,9 +14,14 @@ typedef struct {
 
 // Connects and does the capabilities handshake. HV_ERROR_CLOSED, HV_ERROR_TIMEOUT.
 bool qmp_blocking_open(QmpBlocking *qmp, const char *path, gint64 end_us, GError **error);
+// The same for a monitor that shall take commands while QEMU's main loop is stuck.
+bool qmp_blocking_open_oob(QmpBlocking *qmp, const char *path, gint64 end_us, GError **error);
 void qmp_blocking_clear(QmpBlocking *qmp);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(QmpBlocking, qmp_blocking_clear)
 
 // Gives one command without arguments; returns a new reference to its "return". HV_ERROR_QMP,
 // HV_ERROR_TIMEOUT, HV_ERROR_CLOSED. Events are skipped.
 json_t *qmp_blocking_execute(QmpBlocking *qmp, const char *command, GError **error);
+// Out of band (qmp_blocking_open_oob); takes ARGUMENTS.
+json_t *qmp_blocking_execute_oob(QmpBlocking *qmp, const char *command, json_t *arguments,
+                                 GError **error);

@@ -38,6 +38,7 @@ typedef enum { HV_LAUNCH_COLD, HV_LAUNCH_INCOMING } HvLaunchMode;
 typedef enum {
     HV_MIGRATION_NONE,
     HV_MIGRATION_ACTIVE,
+    HV_MIGRATION_PAUSED, // a lazy load whose pager went away
     HV_MIGRATION_COMPLETED,
     HV_MIGRATION_FAILED,
     HV_MIGRATION_CANCELLED,
@@ -137,6 +138,10 @@ typedef enum { HV_PROCESS_GONE, HV_PROCESS_ALIVE, HV_PROCESS_UNKNOWN } HvProcess
 // run state within DEADLINE_MS (RUN_STATE may be NULL). HV_PROCESS_GONE is proof.
 HvProcessState hv_process_look(const char *run_dir, const char *name, unsigned deadline_ms,
                                HvRunState *run_state, GError **error);
+// Makes NAME's QEMU, whose lazy load lost its pager, listen for another one on the unix socket at
+// PATH; waits until it is ready for that. Works while the guest and QEMU's main loop wait for a page.
+bool hv_process_recover(const char *run_dir, const char *name, const char *path,
+                        unsigned deadline_ms, GError **error);
 // Asks NAME's QEMU to power the guest down (ACPI), waits GRACE_MS at most (not at all where the
 // guest does not run or the monitor is silent), then kills it by pidfd and waits
 // until it is gone, KILL_MS at most. True: proven gone.

@@ -54,6 +54,8 @@ HvMigrationStatus hv_migration_status_parse(const char *name)
         return HV_MIGRATION_FAILED;
     if (strcmp(name, "cancelled") == 0)
         return HV_MIGRATION_CANCELLED;
+    if (strcmp(name, "postcopy-paused") == 0)
+        return HV_MIGRATION_PAUSED;
     return HV_MIGRATION_ACTIVE; // setup, active, device, postcopy-active, cancelling, ...
 }
 
