@@ -2,6 +2,7 @@
 #include "agent/agent.h"
 
 #include "agent/last_move.h"
+#include "agent/load.h"
 #include "agent/messages.h"
 #include "agent/migrate.h"
 #include "agent/status.h"
@@ -56,7 +57,7 @@ static void look_after_vms(Agent *agent)
     gpointer vm;
     g_hash_table_iter_init(&iter, agent->vms);
     while (g_hash_table_iter_next(&iter, NULL, &vm))
-        agent_vm_settle(vm);
+        agent_load_settle(vm);
     if (agent_pacemaker_connected(agent->pacemaker) && agent_cluster_quorate(agent->cluster))
         g_hash_table_foreach_remove(agent->vms, is_forgotten, agent);
 }

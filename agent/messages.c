@@ -37,12 +37,13 @@ static const char *text(json_t *object, const char *key)
 void agent_messages_send_move(Agent *agent, const char *to, const FerryMessage *message)
 {
     send_to_all(agent,
-                json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:s*, s:s*, s:s*, s:s*, s:I}", "t",
+                json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:s*, s:s*, s:s*, s:s*, s:I, s:s*}", "t",
                           "move", "to", to, "type", ferry_message_name(message->type), "move",
                           message->move, "vm", message->vm, "epoch", (json_int_t)message->epoch,
                           "definition", message->definition, "machine", message->machine,
                           "qemu_version", message->qemu_version, "reason", message->reason,
-                          "bytes_read", (json_int_t)message->bytes_read));
+                          "bytes_read", (json_int_t)message->bytes_read, "mode",
+                          message->mode));
 }
 
 // The source asks about a move that is not under way here: either the VM runs here, or this node
@@ -85,6 +86,7 @@ static void handle_move(Agent *agent, const char *from, json_t *json)
         .qemu_version = text(json, "qemu_version"),
         .reason = text(json, "reason"),
         .bytes_read = (uint64_t)json_integer_value(json_object_get(json, "bytes_read")),
+        .mode = text(json, "mode"),
     };
     const char *type = text(json, "type");
     if (type == NULL || message.move == NULL || message.vm == NULL ||

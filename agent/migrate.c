@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "agent/migrate.h"
 
+#include "agent/load.h"
 #include "agent/move_out.h"
 #include "agent/status.h"
 
@@ -81,6 +82,13 @@ void agent_migrate_settled(AgentVm *vm)
 
 static void try_next(Migrate *migrate);
 
+static void load_over(AgentVm *vm, const GError *error, gpointer data)
+{
+    (void)vm;
+    (void)error;
+    try_next(data);
+}
+
 static void departed(AgentVm *vm, const GError *error, gpointer data)
 {
     Migrate *migrate = data;
@@ -102,6 +110,11 @@ static void departed(AgentVm *vm, const GError *error, gpointer data)
 static void try_next(Migrate *migrate)
 {
     AgentVm *vm = agent_vm_find(migrate->agent, migrate->vm);
+    if (agent_load_pending(vm)) {
+        agent_job_phase(migrate->job, "finish-load");
+        agent_vm_wait(&vm->loads, load_over, migrate);
+        return;
+    }
     while (migrate->next < migrate->candidates->len) {
         g_autoptr(GError) error = NULL;
         const char *node = g_ptr_array_index(migrate->candidates, migrate->next++);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "agent/move_in.h"
 
+#include "agent/load.h"
 #include "agent/messages.h"
 #include "agent/status.h"
 #include "migrate/pager.h"
@@ -14,9 +15,12 @@ struct AgentMoveIn {
     char *socket;
     uint64_t epoch; // the image's
     uint64_t bytes_read;
+    bool lazy;
     bool preparing;
-    bool pager_done;
+    bool pager_done; // lazy: all that QEMU needs to run is sent
     bool qemu_done;
+    bool all_loaded;
+    GError *load_error; // of a lazy load, after pager_done
     GError *prepare_error; // told when QEMU is gone
     guint timer;
     guint exit_timer; // QEMU ended: the pager may know better why
@@ -57,7 +61,15 @@ static void pager_connected(FerryPager *pager, gpointer data)
 static void report_loaded(AgentMoveIn *in)
 {
     if (in->pager_done && in->qemu_done)
-        ferry_target_loaded(in->target, in->bytes_read, NULL);
+        ferry_target_loaded(in->target, in->lazy ? "lazy" : "eager", in->bytes_read, NULL);
+}
+
+static void pager_running(FerryPager *pager, gpointer data)
+{
+    (void)pager;
+    AgentMoveIn *in = data;
+    in->pager_done = true;
+    report_loaded(in);
 }
 
 static void pager_loaded(FerryPager *pager, const FerryPagerProgress *progress, gpointer data)
@@ -65,7 +77,7 @@ static void pager_loaded(FerryPager *pager, const FerryPagerProgress *progress, 
     (void)pager;
     AgentMoveIn *in = data;
     in->bytes_read = progress->bytes_read;
-    in->pager_done = true;
+    in->pager_done = in->all_loaded = true;
     report_loaded(in);
 }
 
@@ -75,14 +87,17 @@ static void pager_failed(FerryPager *pager, const GError *error, gpointer data)
     AgentMoveIn *in = data;
     if (in->preparing)
         prepare_failed(in, error);
+    else if (in->lazy && in->pager_done)
+        in->load_error = g_error_copy(error); // the commit is decided without it
     else
-        ferry_target_loaded(in->target, 0, error);
+        ferry_target_loaded(in->target, "", 0, error);
 }
 
 static const FerryPagerEvents pager_events = {
     .connected = pager_connected,
     .loaded = pager_loaded,
     .failed = pager_failed,
+    .running = pager_running,
 };
 
 static void qemu_listens(HvVm *hv, const GError *error, gpointer data)
@@ -97,8 +112,9 @@ static void qemu_listens(HvVm *hv, const GError *error, gpointer data)
         prepare_failed(in, error);
         return;
     }
-    in->pager = ferry_pager_start(vm->agent->config->libexec_dir, vm->definition->state_area,
-                                  in->socket, &pager_events, in, &failure);
+    in->pager = (in->lazy ? ferry_pager_start_lazy : ferry_pager_start)(
+        vm->agent->config->libexec_dir, vm->definition->state_area, in->socket, &pager_events, in,
+        &failure);
     if (in->pager == NULL)
         prepare_failed(in, failure);
 }
@@ -111,7 +127,7 @@ static void launched(HvVm *hv, const GError *error, gpointer data)
     if (error != NULL)
         prepare_failed(vm->in, error);
     else
-        hv_vm_load(hv, vm->in->socket, false, qemu_listens, vm);
+        hv_vm_load(hv, vm->in->socket, vm->in->lazy, qemu_listens, vm);
 }
 
 static GError *other_accelerator(const AgentVm *vm, const FerryRecord *record)
@@ -234,6 +250,12 @@ static void cont(void *env)
     hv_vm_cont(in->vm->hv, continued, in->vm);
 }
 
+static bool still_loading(void *env)
+{
+    AgentMoveIn *in = env;
+    return in->lazy && !in->all_loaded;
+}
+
 static void kill_qemu(void *env)
 {
     AgentMoveIn *in = env;
@@ -297,8 +319,14 @@ static void finished(void *env, FerryTargetOutcome outcome, const GError *error)
     tell_end(vm, outcome, ferry_target_source(in->target), error);
     if (outcome == FERRY_TARGET_RUNNING || outcome == FERRY_TARGET_LOST)
         vm->record = *ferry_target_record(in->target);
+    FerryPager *pager = outcome == FERRY_TARGET_RUNNING && still_loading(in)
+                            ? g_steal_pointer(&in->pager)
+                            : NULL;
+    g_autoptr(GError) load_error = g_steal_pointer(&in->load_error);
     vm->in = NULL;
     agent_move_in_free(in);
+    if (pager != NULL)
+        agent_load_begin(vm, pager);
     if (restore) {
         agent_vm_start_restored(vm, failure);
     } else {
@@ -308,6 +336,8 @@ static void finished(void *env, FerryTargetOutcome outcome, const GError *error)
                                                                : AGENT_VM_ABSENT);
     }
     agent_vm_wake(vm, &vm->arrivals, failure);
+    if (pager != NULL && load_error != NULL)
+        agent_load_failed(vm, load_error);
 }
 
 static const FerryTargetOps target_ops = {
@@ -320,6 +350,7 @@ static const FerryTargetOps target_ops = {
     .load = load,
     .may_commit = may_commit,
     .cont = cont,
+    .still_loading = still_loading,
     .kill = kill_qemu,
     .phase = phase,
     .finished = finished,
@@ -327,11 +358,25 @@ static const FerryTargetOps target_ops = {
 
 // --- making one ---
 
+static bool loads_lazily(AgentVm *vm)
+{
+    g_autoptr(HvDefinition) now = agent_status_definition(vm->agent, vm->name);
+    if ((now != NULL ? now : vm->definition)->restore == HV_RESTORE_EAGER)
+        return false;
+    if (!vm->agent->node->userfaultfd)
+        agent_events_add(vm->agent->events, "warning", "vm.restore-eager", vm->name, NULL,
+                         "%s is loaded whole before it runs: %s has no userfaultfd (run QEMU as "
+                         "root, or set vm.unprivileged_userfaultfd=1)",
+                         vm->name, vm->agent->name);
+    return vm->agent->node->userfaultfd;
+}
+
 static AgentMoveIn *new_in(AgentVm *vm, const char *move, const char *source, uint64_t epoch)
 {
     AgentMoveIn *in = g_new0(AgentMoveIn, 1);
     in->vm = vm;
     in->epoch = epoch;
+    in->lazy = loads_lazily(vm);
     in->socket = g_build_filename(vm->agent->config->run_dir, vm->name, "pager.sock", NULL);
     in->target = ferry_target_new(&target_ops, in, move, vm->name, vm->definition->uuid,
                                   vm->agent->name, source, epoch);
@@ -391,6 +436,7 @@ void agent_move_in_free(AgentMoveIn *in)
     ferry_pager_free(in->pager);
     ferry_target_free(in->target);
     g_clear_error(&in->prepare_error);
+    g_clear_error(&in->load_error);
     g_free(in->socket);
     g_free(in);
 }
@@ -441,9 +487,17 @@ void agent_move_in_qemu_exited(AgentMoveIn *in)
         ferry_target_qemu_exited(in->target);
 }
 
+void agent_move_in_run_state(AgentMoveIn *in, HvRunState state)
+{
+    if (!in->lazy || in->preparing || in->qemu_done || state != HV_RUN_PAUSED)
+        return;
+    in->qemu_done = true;
+    report_loaded(in);
+}
+
 void agent_move_in_migration(AgentMoveIn *in, HvMigrationStatus status)
 {
-    if (status == HV_MIGRATION_COMPLETED) {
+    if (status == HV_MIGRATION_COMPLETED && !in->lazy) {
         in->qemu_done = true;
         report_loaded(in);
     } else if (status == HV_MIGRATION_FAILED && !in->preparing) {
@@ -451,6 +505,6 @@ void agent_move_in_migration(AgentMoveIn *in, HvMigrationStatus status)
             FERRY_ERROR, FERRY_ERROR_REFUSED,
             "QEMU on %s could not load the image (its log is in %s/%s/qemu.log)",
             in->vm->agent->name, in->vm->agent->config->run_dir, in->vm->name);
-        ferry_target_loaded(in->target, 0, error);
+        ferry_target_loaded(in->target, "", 0, error);
     }
 }

@@ -20,4 +20,5 @@ bool agent_move_in_committed(const AgentMoveIn *in);
 void agent_move_in_message(AgentMoveIn *in, const FerryMessage *message);
 void agent_move_in_peer_left(AgentMoveIn *in);
 void agent_move_in_qemu_exited(AgentMoveIn *in);
+void agent_move_in_run_state(AgentMoveIn *in, HvRunState state);
 void agent_move_in_migration(AgentMoveIn *in, HvMigrationStatus status);

@@ -293,7 +293,8 @@ static json_t *result_of(const AgentMoveOut *out)
     return json_pack(
         "{s:s, s:s, s:o, s:s, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:i, s:I}", "move",
         ferry_source_move(out->source), "from", out->vm->agent->name, "to",
-        peer != NULL ? json_string(peer) : json_null(), "mode", peer != NULL ? "eager" : "save",
+        peer != NULL ? json_string(peer) : json_null(), "mode",
+        peer == NULL ? "save" : times->mode,
         "blackout_ms", ms_between(times->paused_us, times->running_us), "total_ms",
         ms_between(times->started_us, end_us), "pause_ms",
         ms_between(times->paused_us, times->sealed_us), "load_ms",

@@ -3,6 +3,7 @@
 // resource agent whose connection broke does so.
 #include "agent/service.h"
 
+#include "agent/load.h"
 #include "agent/migrate.h"
 #include "agent/move_in.h"
 #include "agent/move_out.h"
@@ -75,6 +76,35 @@ static bool moved_already(Agent *agent, AgentVm *vm, const char *to)
     return vm->state == AGENT_VM_ABSENT && g_strcmp0(owner, to) == 0;
 }
 
+typedef struct {
+    Agent *agent;
+    char *vm, *peer;
+    AgentRaReplyFn reply;
+    gpointer data;
+} LateMove;
+
+static void migrate_to(Agent *agent, const AgentRaRequest *request, AgentRaReplyFn reply,
+                       gpointer data);
+
+static void load_over(AgentVm *vm, const GError *error, gpointer data)
+{
+    (void)vm;
+    (void)error;
+    g_autofree LateMove *late = data;
+    AgentRaRequest request = {.op = "migrate_to", .vm = late->vm, .peer = late->peer};
+    migrate_to(late->agent, &request, late->reply, late->data);
+    g_free(late->vm);
+    g_free(late->peer);
+}
+
+// Nothing can be saved before the last move's pages are all here.
+static void move_after_load(AgentVm *vm, const char *peer, AgentRaReplyFn reply, gpointer data)
+{
+    LateMove *late = g_new(LateMove, 1);
+    *late = (LateMove){vm->agent, g_strdup(vm->name), g_strdup(peer), reply, data};
+    agent_vm_wait(&vm->loads, load_over, late);
+}
+
 static void migrate_to(Agent *agent, const AgentRaRequest *request, AgentRaReplyFn reply,
                        gpointer data)
 {
@@ -86,6 +116,10 @@ static void migrate_to(Agent *agent, const AgentRaRequest *request, AgentRaReply
     }
     if (moved_already(agent, vm, request->peer)) {
         reply(OCF_SUCCESS, "", data);
+        return;
+    }
+    if (agent_load_pending(vm)) {
+        move_after_load(vm, request->peer, reply, data);
         return;
     }
     if (vm->out == NULL && !agent_move_out_rehearse(vm, request->peer, NULL, &error)) {

@@ -34,8 +34,8 @@ static json_t *vm_status(const AgentVm *vm)
         state = "saving";
     else if (vm->state == AGENT_VM_INCOMING && agent_vm_is_here(vm))
         state = agent_vm_state_name(AGENT_VM_RUNNING);
-    return json_pack("{s:s, s:s, s:I, s:I, s:s, s:o, s:o, s:o, s:I, s:s, s:O}", "name", vm->name,
-                     "state", state, "pid",
+    return json_pack("{s:s, s:s, s:b, s:I, s:I, s:s, s:o, s:o, s:o, s:I, s:s, s:O}", "name", vm->name,
+                     "state", state, "loading", vm->load != NULL, "pid",
                      (json_int_t)(vm->hv != NULL ? hv_vm_pid(vm->hv) : 0), "epoch",
                      (json_int_t)vm->record.epoch, "record_state",
                      vm->record.sequence != 0 ? ferry_state_name(vm->record.state) : "unknown",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "agent/vm.h"
 
+#include "agent/load.h"
 #include "agent/move_in.h"
 #include "agent/move_out.h"
 #include "agent/status.h"
@@ -59,6 +60,7 @@ void agent_vm_free(AgentVm *vm)
     g_clear_handle_id(&vm->retry_timer, g_source_remove);
     agent_move_out_free(vm->out);
     agent_move_in_free(vm->in);
+    agent_load_free(vm->load);
     hv_vm_free(vm->hv);
     if (vm->definition != NULL)
         hv_definition_unref(vm->definition);
@@ -66,6 +68,7 @@ void agent_vm_free(AgentVm *vm)
     g_queue_clear_full(&vm->stops, g_free);
     g_queue_clear_full(&vm->departs, g_free);
     g_queue_clear_full(&vm->arrivals, g_free);
+    g_queue_clear_full(&vm->loads, g_free);
     json_decref(vm->last_move);
     g_clear_error(&vm->start_error);
     g_free(vm->stop_mode);
@@ -110,6 +113,8 @@ void agent_vm_set_state(AgentVm *vm, AgentVmState state)
            agent_vm_state_name(state));
     vm->state = state;
     agent_status_changed(vm->agent);
+    if (state == AGENT_VM_ABSENT)
+        agent_vm_wake(vm, &vm->loads, NULL);
     if (state == AGENT_VM_ABSENT || state == AGENT_VM_RUNNING || state == AGENT_VM_STRANDED)
         agent_vm_stop_step(vm);
 }
@@ -170,6 +175,8 @@ static void qemu_run_state(HvVm *hv, HvRunState state, gpointer data)
     AgentVm *vm = data;
     if (vm->out != NULL)
         agent_move_out_run_state(vm->out, state);
+    else if (vm->in != NULL)
+        agent_move_in_run_state(vm->in, state);
     if (state == HV_RUN_UNKNOWN && hv_vm_process_alive(vm->hv) && vm->retry_timer == 0)
         vm->retry_timer = g_timeout_add(RECONNECT_MS, reconnect, vm);
     if (state == HV_RUN_ERROR && vm->state == AGENT_VM_RUNNING)
@@ -219,5 +226,6 @@ void agent_vm_attach(AgentVm *vm, const HvDefinition *definition)
 
 void agent_vm_detach(AgentVm *vm)
 {
+    g_clear_pointer(&vm->load, agent_load_free);
     g_clear_pointer(&vm->hv, hv_vm_free);
 }

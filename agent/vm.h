@@ -9,6 +9,7 @@
 typedef struct AgentVm AgentVm;
 typedef struct AgentMoveOut AgentMoveOut;
 typedef struct AgentMoveIn AgentMoveIn;
+typedef struct AgentLoad AgentLoad;
 
 typedef enum {
     AGENT_VM_UNKNOWN,  // not looked yet, or could not find out
@@ -35,11 +36,13 @@ struct AgentVm {
     FerryRecord record;       // as last seen; record.sequence 0 = never
     AgentMoveOut *out;
     AgentMoveIn *in;
+    AgentLoad *load;  // it runs, but its pages are still being loaded
     GError *start_error; // why a start was given up; told when its QEMU is gone
     GQueue starts;   // waiters for RUNNING
     GQueue stops;    // waiters for ABSENT
     GQueue departs;  // waiters for the end of a move out
     GQueue arrivals; // waiters for the end of a move in
+    GQueue loads;    // waiters for a record that allows a save again
     char *stop_mode; // asked for by an admin for the next stop; NULL = the definition's on_stop
     unsigned stop_timeout_ms; // what Pacemaker gave the stop under way
     guint stop_timer;
@@ -58,8 +61,6 @@ void agent_vm_free(AgentVm *vm);
 
 // Whether the VM has a QEMU of its own right here (or may have): running, or paused as its owner.
 bool agent_vm_is_here(const AgentVm *vm);
-// A commit whose last write failed is written again; call every few seconds.
-void agent_vm_settle(AgentVm *vm);
 
 void agent_vm_set_state(AgentVm *vm, AgentVmState state);
 // The QEMU object with callbacks into this VM; replaces an earlier one.

@@ -4,6 +4,7 @@
 #include "agent/vm.h"
 
 #include "agent/last_move.h"
+#include "agent/load.h"
 #include "agent/move_out.h"
 
 #include <string.h>
@@ -118,6 +119,25 @@ static void set_running(AgentVm *vm)
         go_on(vm);
 }
 
+// Whether a lazy load is still under way.
+static void incoming_known(HvVm *hv, const HvMigration *migration, const GError *error,
+                           gpointer data)
+{
+    (void)hv;
+    AgentVm *vm = data;
+    if (vm->hv == NULL || vm->state != AGENT_VM_UNKNOWN)
+        return;
+    if (error != NULL) {
+        try_again(vm, error);
+    } else if (migration->status == HV_MIGRATION_ACTIVE ||
+               migration->status == HV_MIGRATION_PAUSED) {
+        agent_load_begin(vm, NULL);
+        go_on(vm);
+    } else {
+        set_running(vm);
+    }
+}
+
 static void save_cancelled(HvVm *hv, const GError *error, gpointer data)
 {
     (void)hv;
@@ -145,6 +165,8 @@ static void decide(AgentVm *vm, const FerryRecord *record)
     case FERRY_CONSUMED:
         if (run_state == HV_RUN_INMIGRATE)
             leftover(vm, "its memory was never loaded completely");
+        else if (record->state == FERRY_CONSUMED)
+            hv_vm_query_migration(vm->hv, incoming_known, vm);
         else
             set_running(vm);
         break;

@@ -193,24 +193,3 @@ void agent_vm_start(AgentVm *vm, HvDefinition *definition, AgentVmDone done, gpo
     agent_vm_wait(&vm->starts, done, data);
     agent_record_check(vm, record_known, NULL);
 }
-
-// --- later ---
-
-static void settled(AgentVm *vm, const FerryRecord *record, const GError *error, gpointer data)
-{
-    (void)record;
-    (void)data;
-    vm->settling = false;
-    if (error != NULL)
-        g_warning("VM %s: %s", vm->name, error->message);
-}
-
-void agent_vm_settle(AgentVm *vm)
-{
-    FerryRecord next = vm->record;
-    if (vm->state != AGENT_VM_RUNNING || vm->settling || vm->record.state != FERRY_CONSUMED ||
-        !ferry_record_advance(&next, FERRY_RUNNING, false, vm->agent->name, NULL))
-        return;
-    vm->settling = true;
-    agent_record_write(vm, &next, vm->record.sequence, settled, NULL);
-}

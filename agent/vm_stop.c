@@ -3,6 +3,7 @@
 // inside Pacemaker's timeout with a proof, and no node is fenced for a guest that does not listen.
 #include "agent/vm.h"
 
+#include "agent/load.h"
 #include "agent/move_in.h"
 #include "agent/move_out.h"
 #include "agent/status.h"
@@ -87,6 +88,11 @@ static gboolean out_of_patience(gpointer data)
                          "saving %s does not fit into Pacemaker's stop timeout; it is shut down",
                          vm->name);
         agent_move_out_cancel(vm->out, "the save does not fit into the stop timeout");
+    } else if (vm->state == AGENT_VM_RUNNING) {
+        agent_events_add(vm->agent->events, "warning", "vm.load-too-slow", vm->name, NULL,
+                         "%s is still being loaded and cannot be saved in time; it is shut down",
+                         vm->name);
+        shut_down(vm);
     } else if (vm->state == AGENT_VM_STOPPING && !vm->killing) {
         agent_events_add(vm->agent->events, "warning", "vm.shutdown-ignored", vm->name, NULL,
                          "%s did not shut down in time; it is powered off", vm->name);
@@ -132,7 +138,10 @@ void agent_vm_stop_exited(AgentVm *vm)
 static void begin(AgentVm *vm)
 {
     const char *mode = mode_of(vm);
-    if (strcmp(mode, "save") == 0 && !vm->save_tried) {
+    if (strcmp(mode, "save") == 0 && !vm->save_tried && agent_load_pending(vm)) {
+        if (vm->stop_timer == 0)
+            arm(vm, share(vm, SAVE_SHARE)); // the end of the load comes back here
+    } else if (strcmp(mode, "save") == 0 && !vm->save_tried) {
         vm->save_tried = true;
         save(vm);
     } else if (strcmp(mode, "poweroff") == 0) {

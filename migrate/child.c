@@ -124,14 +124,19 @@ static void on_end(GPid pid, gint status, gpointer data)
     unref(child);
 }
 
+void ferry_child_leave(FerryChild *child)
+{
+    close_pipes(child);
+    child->freed = true;
+    unref(child);
+}
+
 void ferry_child_free(FerryChild *child)
 {
     if (child == NULL)
         return;
-    close_pipes(child);
     syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0); // on_end reaps it
-    child->freed = true;
-    unref(child);
+    ferry_child_leave(child);
 }
 
 // --- its beginning ---

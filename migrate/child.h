@@ -21,6 +21,8 @@ FerryChild *ferry_child_start(const char *const *argv, const FerryChildEvents *e
                               gpointer data, GError **error);
 // Sends COMMAND (taken) as a line; a child that is gone is told by `ended`.
 void ferry_child_command(FerryChild *child, json_t *command);
+// Lets it run on without us; no callback comes any more.
+void ferry_child_leave(FerryChild *child);
 void ferry_child_free(FerryChild *child); // kills it if it still runs
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(FerryChild, ferry_child_free)
 

@@ -27,6 +27,7 @@ typedef struct {
     const char *qemu_version; // REHEARSE
     const char *reason;       // REFUSED, ABORTED, ABORT; RUNNING: set when the guest did not start
     uint64_t bytes_read;      // RUNNING: from storage
+    const char *mode;         // RUNNING: how it was loaded
 } FerryMessage;
 
 const char *ferry_message_name(FerryMessageType type);

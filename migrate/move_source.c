@@ -295,6 +295,8 @@ void ferry_source_message(FerrySource *source, const FerryMessage *message)
     case FERRY_MESSAGE_RUNNING:
         if (source->state == SOURCE_WAITING) {
             source->times.target_bytes_read = message->bytes_read;
+            g_strlcpy(source->times.mode, message->mode != NULL ? message->mode : "",
+                      sizeof(source->times.mode));
             if (message->reason != NULL)
                 source->lost = g_error_new(FERRY_ERROR, FERRY_ERROR_LOST, "%s took it over, but: %s",
                                            source->peer, message->reason);

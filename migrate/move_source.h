@@ -18,6 +18,7 @@ typedef enum {
 typedef struct {
     int64_t started_us, paused_us, sealed_us, running_us; // ops->now_us; 0 = not reached
     uint64_t target_bytes_read;
+    char mode[8]; // how the target loaded, "" = not known
     FerryImage image;
 } FerrySourceTimes;
 

@@ -41,6 +41,7 @@ struct FerryTarget {
     bool refused; // the abort's cause came up before READY
     bool corrupt; // the abort's cause is the image itself
     uint64_t bytes_read;
+    const char *mode; // how the image was loaded
     GError *error; // the first thing that went wrong
 };
 
@@ -72,6 +73,7 @@ static void send_to_source(FerryTarget *target, FerryMessageType type, const cha
                                                                     : target->epoch,
                                        .reason = reason,
                                        .bytes_read = target->bytes_read,
+                                       .mode = target->mode,
                                    });
 }
 
@@ -330,7 +332,8 @@ void ferry_target_written(FerryTarget *target, const FerryRecord *record, const 
     }
 }
 
-void ferry_target_loaded(FerryTarget *target, uint64_t bytes_read, const GError *error)
+void ferry_target_loaded(FerryTarget *target, const char *mode, uint64_t bytes_read,
+                         const GError *error)
 {
     if (target->state != TARGET_LOADING)
         return;
@@ -339,6 +342,7 @@ void ferry_target_loaded(FerryTarget *target, uint64_t bytes_read, const GError 
         return;
     }
     target->bytes_read = bytes_read;
+    target->mode = mode;
     target->loaded = true;
     commit_when_loaded(target);
 }
@@ -357,7 +361,10 @@ void ferry_target_continued(FerryTarget *target, const GError *error)
     }
     send_to_source(target, FERRY_MESSAGE_RUNNING, NULL);
     set_phase(target, FERRY_PHASE_CLEAN);
-    write_record(target, TARGET_SETTLING, FERRY_RUNNING, false);
+    if (target->ops->still_loading(target->env))
+        finish(target, FERRY_TARGET_RUNNING);
+    else
+        write_record(target, TARGET_SETTLING, FERRY_RUNNING, false);
 }
 
 void ferry_target_qemu_exited(FerryTarget *target)

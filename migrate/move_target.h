@@ -27,6 +27,9 @@ typedef struct {
     // Whether this node may own a VM now: quorate, not being shut down.
     bool (*may_commit)(void *env, GError **error);
     void (*cont)(void *env); // with announcement on the network; then ferry_target_continued
+    // Asked when the guest runs: whether the image is still being read (a lazy load). Then the record
+    // stays CONSUMED, and turning it to RUNNING is the caller's.
+    bool (*still_loading)(void *env);
     void (*kill)(void *env); // QEMU and pager; ferry_target_qemu_exited proves it
     void (*phase)(void *env, FerryPhase phase);
     void (*finished)(void *env, FerryTargetOutcome outcome, const GError *error); // the last call
@@ -56,6 +59,8 @@ void ferry_target_timer(FerryTarget *target);
 void ferry_target_prepared(FerryTarget *target, const GError *error);
 void ferry_target_read(FerryTarget *target, const FerryRecord *record, const GError *error);
 void ferry_target_written(FerryTarget *target, const FerryRecord *record, const GError *error);
-void ferry_target_loaded(FerryTarget *target, uint64_t bytes_read, const GError *error);
+// MODE, a constant: "eager" or "lazy"; the source learns it.
+void ferry_target_loaded(FerryTarget *target, const char *mode, uint64_t bytes_read,
+                         const GError *error);
 void ferry_target_continued(FerryTarget *target, const GError *error);
 void ferry_target_qemu_exited(FerryTarget *target);

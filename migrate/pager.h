@@ -50,5 +50,9 @@ FerryPager *ferry_pager_start_again(const char *libexec_dir, const char *area_pa
 // Loads the image of EPOCH. The pager reads the record itself and refuses any that is not SEALED
 // with that epoch.
 void ferry_pager_load(FerryPager *pager, uint64_t epoch);
+// From now on events go there.
+void ferry_pager_redirect(FerryPager *pager, const FerryPagerEvents *events, gpointer data);
+// Lets a lazy load go on without us; frees PAGER.
+void ferry_pager_leave(FerryPager *pager);
 void ferry_pager_free(FerryPager *pager); // kills the child if it still runs
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(FerryPager, ferry_pager_free)

@@ -113,6 +113,20 @@ void ferry_pager_load(FerryPager *pager, uint64_t epoch)
                                                 (json_int_t)epoch));
 }
 
+void ferry_pager_redirect(FerryPager *pager, const FerryPagerEvents *events, gpointer data)
+{
+    pager->events = *events;
+    pager->data = data;
+}
+
+void ferry_pager_leave(FerryPager *pager)
+{
+    if (pager == NULL)
+        return;
+    ferry_child_leave(pager->child);
+    g_free(pager);
+}
+
 void ferry_pager_free(FerryPager *pager)
 {
     if (pager == NULL)

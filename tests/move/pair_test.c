@@ -40,6 +40,20 @@ static void undisturbed(void)
     world_clear(&world);
 }
 
+// The record stays CONSUMED until the last page is there, which is not the move's business.
+static void lazy(void)
+{
+    World world;
+    world_init(&world, FAULT_NONE, 0);
+    world.lazy = true;
+    world_run(&world);
+    g_assert_cmpint(world.source_outcome, ==, FERRY_SOURCE_MOVED);
+    g_assert_cmpint(world.target_outcome, ==, FERRY_TARGET_RUNNING);
+    g_assert_cmpint(world.record.state, ==, FERRY_CONSUMED);
+    check_rules(&world);
+    world_clear(&world);
+}
+
 static void runs_on_after(gconstpointer data)
 {
     World world;
@@ -90,6 +104,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/move/undisturbed", undisturbed);
+    g_test_add_func("/move/lazy", lazy);
     g_test_add_func("/move/target-cannot-continue", target_cannot_continue);
     static const struct {
         const char *name;

@@ -253,13 +253,18 @@ static void do_loaded(World *world, gpointer data)
         return;
     if (world->fault == FAULT_LOAD_FAILS || world->fault == FAULT_SOURCE_CONT_FAILS)
         error = g_error_new(FERRY_ERROR, FERRY_ERROR_CORRUPT, "page 7: CRC32C");
-    ferry_target_loaded(world->target, 4096, error);
+    ferry_target_loaded(world->target, "eager", 4096, error);
 }
 
 static void target_load(void *env, uint64_t epoch)
 {
     (void)epoch;
     later(env, do_loaded, NULL);
+}
+
+static bool target_still_loading(void *env)
+{
+    return ((World *)env)->lazy;
 }
 
 static void do_target_cont(World *world, gpointer data)
@@ -397,6 +402,7 @@ static const FerryTargetOps target_ops = {
     .load = target_load,
     .may_commit = target_may_commit,
     .cont = target_cont,
+    .still_loading = target_still_loading,
     .kill = target_kill,
     .phase = ignore_phase,
     .finished = target_finished,

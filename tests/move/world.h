@@ -33,6 +33,7 @@ typedef struct World {
     FerryTarget *target;       // NULL before REHEARSE and once finished
     bool source_done, target_done;
     unsigned source_conts;
+    bool lazy; // the target still loads when its guest runs
     FerrySourceOutcome source_outcome;
     FerryTargetOutcome target_outcome;
     bool target_agent_dead;

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "agent/load.h"
+
+#include "agent/status.h"
+#include "agent/worker.h"
+
+enum {
+    POLL_MS = 200,
+    RECOVER_MS = 10 * 1000, // for QEMU to notice that its pager is gone
+    QUICK_RECOVERIES = 5,   // after these it is the storage that fails, and needs time
+    SLOW_MS = 1000,
+};
+
+static const FerryPagerEvents pager_events;
+
+struct AgentLoad {
+    AgentVm *vm;
+    FerryPager *pager; // NULL: an earlier agent's
+    gint64 began_us;
+    guint poll; // where there is no pager to tell, or before the next one
+    bool recovering;
+    unsigned recoveries;
+};
+
+bool agent_load_pending(const AgentVm *vm)
+{
+    return vm->load != NULL ||
+           (vm->state == AGENT_VM_RUNNING && vm->record.state == FERRY_CONSUMED);
+}
+
+// --- the record ---
+
+static void settled(AgentVm *vm, const FerryRecord *record, const GError *error, gpointer data)
+{
+    (void)record;
+    (void)data;
+    vm->settling = false;
+    if (error != NULL) {
+        g_warning("VM %s: %s", vm->name, error->message);
+        return;
+    }
+    agent_status_changed(vm->agent);
+    agent_vm_wake(vm, &vm->loads, NULL);
+    if (vm->state == AGENT_VM_RUNNING)
+        agent_vm_stop_step(vm);
+}
+
+void agent_load_settle(AgentVm *vm)
+{
+    FerryRecord next = vm->record;
+    if (vm->state != AGENT_VM_RUNNING || vm->load != NULL || vm->settling ||
+        vm->record.state != FERRY_CONSUMED ||
+        !ferry_record_advance(&next, FERRY_RUNNING, false, vm->agent->name, NULL))
+        return;
+    vm->settling = true;
+    agent_record_write(vm, &next, vm->record.sequence, settled, NULL);
+}
+
+// --- the end ---
+
+static void drop(AgentVm *vm)
+{
+    AgentLoad *load = g_steal_pointer(&vm->load);
+    g_clear_handle_id(&load->poll, g_source_remove);
+    ferry_pager_free(load->pager);
+    g_free(load);
+}
+
+static void tell_loaded(const AgentLoad *load, const FerryPagerProgress *progress)
+{
+    double seconds = (double)(g_get_monotonic_time() - load->began_us) / G_USEC_PER_SEC;
+    agent_events_add(load->vm->agent->events, "info", "vm.loaded", load->vm->name,
+                     json_pack("{s:f, s:I, s:I, s:I, s:I, s:I}", "seconds", seconds, "bytes_read",
+                               (json_int_t)progress->bytes_read, "faults",
+                               (json_int_t)progress->faults, "fault_p50_us",
+                               (json_int_t)progress->fault_p50_us, "fault_p99_us",
+                               (json_int_t)progress->fault_p99_us, "fault_max_us",
+                               (json_int_t)progress->fault_max_us),
+                     "%s has all its memory on %s, %.1f s after it began to run here",
+                     load->vm->name, load->vm->agent->name, seconds);
+}
+
+static void over(AgentVm *vm, const FerryPagerProgress *progress)
+{
+    tell_loaded(vm->load, progress);
+    drop(vm);
+    agent_load_settle(vm);
+}
+
+static void lost(AgentVm *vm, const GError *error)
+{
+    g_autoptr(GError) failed = NULL;
+    agent_events_add(vm->agent->events, "error", "vm.load-failed", vm->name, NULL,
+                     "%s cannot get the rest of its memory: %s; its QEMU is ended, Pacemaker starts "
+                     "it cold",
+                     vm->name, error->message);
+    if (vm->load != NULL)
+        drop(vm);
+    if (!hv_vm_kill(vm->hv, &failed))
+        g_warning("VM %s: %s", vm->name, failed->message);
+}
+
+// --- another pager ---
+
+typedef struct {
+    Agent *agent;
+    char *vm, *socket;
+    GError *error;
+} Recovery;
+
+static void recovery_run(gpointer data)
+{
+    Recovery *recovery = data;
+    hv_process_recover(recovery->agent->config->run_dir, recovery->vm, recovery->socket,
+                       RECOVER_MS, &recovery->error);
+}
+
+static void start_again(AgentVm *vm, const char *socket)
+{
+    g_autoptr(GError) error = NULL;
+    AgentLoad *load = vm->load;
+    load->recovering = false;
+    // The image is of the epoch before the commit's.
+    load->pager = ferry_pager_start_again(vm->agent->config->libexec_dir,
+                                          vm->definition->state_area, socket,
+                                          vm->record.epoch - 1, &pager_events, vm, &error);
+    if (load->pager == NULL)
+        lost(vm, error);
+}
+
+static void recovery_done(gpointer data)
+{
+    Recovery *recovery = data;
+    AgentVm *vm = agent_vm_find(recovery->agent, recovery->vm);
+    if (vm != NULL && vm->load != NULL && vm->load->recovering) {
+        if (recovery->error != NULL)
+            lost(vm, recovery->error);
+        else
+            start_again(vm, recovery->socket);
+    }
+    g_clear_error(&recovery->error);
+    g_free(recovery->vm);
+    g_free(recovery->socket);
+    g_free(recovery);
+}
+
+static gboolean begin_recovery(gpointer data);
+
+static void recover(AgentVm *vm, const char *why)
+{
+    agent_events_add(vm->agent->events, "warning", "vm.pager-lost", vm->name, NULL,
+                     "the pager of %s ended (%s); another one goes on, the guest waits meanwhile",
+                     vm->name, why);
+    vm->load->recovering = true;
+    g_clear_handle_id(&vm->load->poll, g_source_remove);
+    bool often = ++vm->load->recoveries > QUICK_RECOVERIES;
+    vm->load->poll = g_timeout_add(often ? SLOW_MS : 0, begin_recovery, vm);
+}
+
+static gboolean begin_recovery(gpointer data)
+{
+    AgentVm *vm = data;
+    vm->load->poll = 0;
+    Recovery *recovery = g_new0(Recovery, 1);
+    recovery->agent = vm->agent;
+    recovery->vm = g_strdup(vm->name);
+    g_autofree char *file = g_strdup_printf("pager-%" G_GINT64_FORMAT ".sock",
+                                            g_get_monotonic_time());
+    recovery->socket = g_build_filename(vm->agent->config->run_dir, vm->name, file, NULL);
+    agent_worker_run(recovery_run, recovery_done, recovery);
+    return G_SOURCE_REMOVE;
+}
+
+// --- what the pager says ---
+
+static void pager_loaded(FerryPager *pager, const FerryPagerProgress *progress, gpointer data)
+{
+    (void)pager;
+    over(data, progress);
+}
+
+// A damaged image stays damaged; a pager that ended is replaced, the guest only waits.
+static void pager_failed(FerryPager *pager, const GError *error, gpointer data)
+{
+    (void)pager;
+    AgentVm *vm = data;
+    g_autoptr(GError) copy = g_error_copy(error); // the pager's own, which goes
+    if (g_error_matches(copy, FERRY_ERROR, FERRY_ERROR_CORRUPT)) {
+        lost(vm, copy);
+        return;
+    }
+    g_clear_pointer(&vm->load->pager, ferry_pager_free);
+    recover(vm, copy->message);
+}
+
+static void pager_connected(FerryPager *pager, gpointer data)
+{
+    (void)pager;
+    (void)data;
+}
+
+static const FerryPagerEvents pager_events = {
+    .connected = pager_connected,
+    .loaded = pager_loaded,
+    .failed = pager_failed,
+};
+
+// --- without a pager of our own: what QEMU says ---
+
+static void migration_known(HvVm *hv, const HvMigration *migration, const GError *error,
+                            gpointer data)
+{
+    (void)hv;
+    AgentVm *vm = data;
+    if (vm->load == NULL || error != NULL || vm->load->recovering || vm->load->pager != NULL)
+        return;
+    if (migration->status == HV_MIGRATION_COMPLETED || migration->status == HV_MIGRATION_NONE) {
+        over(vm, &(FerryPagerProgress){0});
+    } else if (migration->status == HV_MIGRATION_PAUSED) {
+        recover(vm, "with the vmferryd that had started it");
+    } else if (migration->status == HV_MIGRATION_FAILED) {
+        g_autoptr(GError) failed = g_error_new(FERRY_ERROR, FERRY_ERROR_CHILD, "%s",
+                                               migration->error);
+        lost(vm, failed);
+    }
+}
+
+static gboolean poll_migration(gpointer data)
+{
+    AgentVm *vm = data;
+    if (hv_vm_process_alive(vm->hv))
+        hv_vm_query_migration(vm->hv, migration_known, vm);
+    return G_SOURCE_CONTINUE;
+}
+
+// --- making one ---
+
+void agent_load_failed(AgentVm *vm, const GError *error)
+{
+    pager_failed(vm->load->pager, error, vm);
+}
+
+void agent_load_begin(AgentVm *vm, FerryPager *pager)
+{
+    AgentLoad *load = g_new0(AgentLoad, 1);
+    *load = (AgentLoad){.vm = vm, .pager = pager, .began_us = g_get_monotonic_time()};
+    vm->load = load;
+    if (pager != NULL)
+        ferry_pager_redirect(pager, &pager_events, vm);
+    else
+        load->poll = g_timeout_add(POLL_MS, poll_migration, vm);
+    agent_status_changed(vm->agent);
+}
+
+void agent_load_free(AgentLoad *load)
+{
+    if (load == NULL)
+        return;
+    g_clear_handle_id(&load->poll, g_source_remove);
+    if (load->pager != NULL)
+        ferry_pager_leave(load->pager);
+    g_free(load);
+}

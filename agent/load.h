@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A guest that runs here while its pages still come from the state area. Until the last one is
+// there the record says CONSUMED, and nothing may be saved into the area.
+#pragma once
+
+#include "agent/vm.h"
+#include "migrate/pager.h"
+
+// Follows the load of a VM that runs. Takes PAGER; NULL: a pager that an earlier agent started.
+void agent_load_begin(AgentVm *vm, FerryPager *pager);
+// Its pager had ended before the load was begun here.
+void agent_load_failed(AgentVm *vm, const GError *error);
+// The pager, if it still works, goes on without us: the guest depends on it.
+void agent_load_free(AgentLoad *load);
+
+// Whether a save or move has to wait; vm->loads is woken when not any more.
+bool agent_load_pending(const AgentVm *vm);
+// Writes the record of a load that is over, again where that failed; call every few seconds.
+void agent_load_settle(AgentVm *vm);
