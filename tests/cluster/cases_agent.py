@@ -7,8 +7,9 @@ import threading
 
 from cluster import LAB, TOP, Vm, wait_for
 
-KILLER = "import os,sys,subprocess\nsys.stdin.readline()\n" \
-    "os.kill(int(subprocess.check_output(['pidof','vmferryd'])),9)\n"
+# A second pid is a child between fork and exec.
+KILLER = "import os,sys,subprocess\nif sys.stdin.readline():\n" \
+    " for pid in subprocess.check_output(['pidof','vmferryd']).split(): os.kill(int(pid),9)\n"
 PHASES = ("rehearse", "save", "pause", "load", "commit", "clean")
 
 
@@ -23,7 +24,7 @@ class Killer:
     def strike(self):
         self.process.stdin.write(b"\n")
         self.process.stdin.flush()
-        self.process.wait(timeout=20)
+        assert self.process.wait(timeout=20) == 0, "vmferryd was not killed"
 
     def close(self):
         self.process.stdin.close()
