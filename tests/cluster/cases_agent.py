@@ -7,9 +7,9 @@ import threading
 
 from cluster import LAB, TOP, Vm, wait_for
 
-# A second pid is a child between fork and exec.
+# The oldest: a second one is a child between fork and exec.
 KILLER = "import os,sys,subprocess\nif sys.stdin.readline():\n" \
-    " for pid in subprocess.check_output(['pidof','vmferryd']).split(): os.kill(int(pid),9)\n"
+    " os.kill(int(subprocess.check_output(['pgrep','-o','-x','vmferryd'])),9)\n"
 PHASES = ("rehearse", "save", "pause", "load", "commit", "clean")
 
 
