@@ -10,7 +10,7 @@ MOVE_STEPS = {  # as the source tells them; the commit is the target's
     "ready": "yes; Pacemaker is told to move it",
     "save": "the guest runs; {written} to storage{rate}",
     "pause": "the guest stops; last pages, device state, seal",
-    "load": "{to} reads {read}",
+    "load": "{to} loads {what}",
     "commit": "{to} owns it, and the guest runs on",
     "clean": "the QEMU on {from} ends",
     "done": "",
@@ -73,8 +73,10 @@ def tell_stage(stage):
 def move_steps(move):
     last = move["last_move"]
     rate = move["bytes_per_s"]
+    what = mib(last["bytes_read"]) if last["mode"] == "eager" else \
+        "the devices' state; the pages follow"
     words = {"from": move["from"], "to": move["to"], "written": mib(last["bytes_written"]),
-             "rate": f" at {mib(rate)}/s" if rate else "", "read": mib(last["bytes_read"])}
+             "rate": f" at {mib(rate)}/s" if rate else "", "what": what}
     steps, seen = [], set()
     for step in move["phases"]:
         name = step["phase"]
@@ -93,8 +95,9 @@ def tell_move(move):
     chart(move_steps(move), paused=("pause", "load"))
     facts(("blackout", f"{last['blackout_ms']:.0f} ms as vmferry measured it: pause "
                        f"{last['pause_ms']:.0f} ms, load {last['load_ms']:.0f} ms"),
-          ("", f"{client['max_gap_ms']:.0f} ms as the client saw it: its TCP repeats a lost "
-               "question later and later"),
+          ("", f"{client['max_gap_ms']:.0f} ms as the client saw it: until the guest had what it "
+               "needs to answer, and"),
+          ("", "TCP had asked again"),
           ("client", f"one TCP connection, {client['probes']} questions, {client['answered']} "
                      f"answers"),
           ("counter", f"{client['first']} -> {client['last']}, went back {client['went_back']} "
