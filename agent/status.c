@@ -97,18 +97,6 @@ void agent_status_changed(Agent *agent)
         agent->status_source = g_timeout_add(COALESCE_MS, tell, agent);
 }
 
-void agent_status_received(Agent *agent, const char *from, json_t *status)
-{
-    g_hash_table_replace(agent->peers, g_strdup(from), json_incref(status));
-}
-
-void agent_status_forget(Agent *agent, const char *node)
-{
-    g_hash_table_remove(agent->peers, node);
-}
-
-// --- the view of all ---
-
 static json_t *find_named(json_t *array, const char *name)
 {
     size_t index;
@@ -120,6 +108,43 @@ static json_t *find_named(json_t *array, const char *name)
     }
     return NULL;
 }
+
+static bool is_stopped(json_t *vm)
+{
+    return g_strcmp0(json_string_value(json_object_get(vm, "state")), "stopped") == 0;
+}
+
+// The node on which a VM has just ended knows its record; a look at the storage comes later.
+static void note_records(Agent *agent, json_t *before, json_t *now)
+{
+    size_t index;
+    json_t *vm;
+    json_array_foreach (now, index, vm) {
+        const char *name = json_string_value(json_object_get(vm, "name"));
+        const char *record = json_string_value(json_object_get(vm, "record_state"));
+        json_t *old = name != NULL ? find_named(before, name) : NULL;
+        if (old == NULL || is_stopped(old) || !is_stopped(vm) || record == NULL)
+            continue;
+        g_autofree char *owner = agent_status_owner_of(agent, name);
+        if (owner == NULL) // it has not moved away
+            g_hash_table_replace(agent->saved, g_strdup(name), g_strdup(record));
+    }
+}
+
+void agent_status_received(Agent *agent, const char *from, json_t *status)
+{
+    json_t *before = json_incref(g_hash_table_lookup(agent->peers, from));
+    g_hash_table_replace(agent->peers, g_strdup(from), json_incref(status));
+    note_records(agent, json_object_get(before, "vms"), json_object_get(status, "vms"));
+    json_decref(before);
+}
+
+void agent_status_forget(Agent *agent, const char *node)
+{
+    g_hash_table_remove(agent->peers, node);
+}
+
+// --- the view of all ---
 
 static bool has_qemu(json_t *vm)
 {
