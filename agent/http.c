@@ -4,6 +4,7 @@
 #include "agent/api_console.h"
 #include "agent/api_events.h"
 #include "agent/http_listen.h"
+#include "agent/unix_listen.h"
 #include "agent/http_request.h"
 #include "agent/http_source.h"
 #include "agent/http_token.h"
@@ -61,7 +62,7 @@ static void close_door(gpointer data)
 static bool open_doors(AgentHttp *http, const AgentConfig *config, GError **error)
 {
     g_autofree char *path = g_build_filename(config->run_dir, "api.sock", NULL);
-    if (!open_door(http, http_listen_unix(path, error), true, error))
+    if (!open_door(http, agent_unix_listen(path, SOCK_STREAM, error), true, error))
         return false;
     http->socket_path = g_steal_pointer(&path);
     if (config->listen[0] != NULL) {

@@ -9,8 +9,6 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum { BACKLOG = 64, SOCKET_FLAGS = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC };
@@ -24,8 +22,6 @@ static int fail(int fd, const char *address, const char *remedy, GError **error)
         close(fd);
     return -1;
 }
-
-// --- TCP ---
 
 static bool split(const char *address, char **host, char **port)
 {
@@ -93,47 +89,4 @@ int http_listen_tcp(const char *address, GError **error)
     bool listens = fd >= 0 && bind_and_listen(fd, at);
     freeaddrinfo(at);
     return listens ? fd : fail(fd, address, "does another program have the port?", error);
-}
-
-// --- unix socket ---
-
-// 0 where nothing is in the way any more.
-static int remove_stale(const struct sockaddr_un *address)
-{
-    int fd = socket(AF_UNIX, SOCKET_FLAGS, 0);
-    if (fd < 0)
-        return errno;
-    int problem = connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 ? 0 : errno;
-    close(fd);
-    if (problem == ENOENT)
-        return 0;
-    if (problem == 0 || problem == EAGAIN) // its backlog is full
-        return EADDRINUSE;
-    if (problem != ECONNREFUSED)
-        return problem;
-    return unlink(address->sun_path) == 0 ? 0 : errno;
-}
-
-int http_listen_unix(const char *path, GError **error)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (g_strlcpy(address.sun_path, path, sizeof address.sun_path) >= sizeof address.sun_path) {
-        errno = ENAMETOOLONG;
-        return fail(-1, path, "choose a shorter run_dir", error);
-    }
-    int problem = remove_stale(&address);
-    if (problem == EADDRINUSE) {
-        g_set_error(error, AGENT_ERROR, AGENT_ERROR_CONFLICT,
-                    "%s: another vmferryd answers on it; stop that first", path);
-        return -1;
-    }
-    int fd = problem == 0 ? socket(AF_UNIX, SOCKET_FLAGS, 0) : -1;
-    // The mode is that of the socket before bind: it never is there with a wider one.
-    if (fd < 0 || fchmod(fd, 0600) < 0 ||
-        bind(fd, (const struct sockaddr *)&address, sizeof address) < 0 ||
-        listen(fd, BACKLOG) < 0) {
-        errno = problem != 0 ? problem : errno;
-        return fail(fd, path, "is run_dir there, and what is in the socket's place?", error);
-    }
-    return fd;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The API's listening sockets: not blocking, closed on exec.
+// The API's listening sockets on TCP: not blocking, closed on exec.
 #pragma once
 
 #include <glib.h>
@@ -8,6 +8,3 @@
 // that this node does not have yet is listened on all the same. -1 and AGENT_ERROR_INVALID (the
 // address) or AGENT_ERROR_FAILED (somebody else has it).
 int http_listen_tcp(const char *address, GError **error);
-// A unix socket with mode 0600 from its first moment; takes a dead one's place. -1 and
-// AGENT_ERROR_CONFLICT where somebody answers on it, else AGENT_ERROR_FAILED.
-int http_listen_unix(const char *path, GError **error);

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "agent/ra_socket.h"
 
+#include "agent/unix_listen.h"
+
+
 #include <errno.h>
 #include <glib-unix.h>
 #include <jansson.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum {
     OCF_ERR_ARGS = 2,
     MAX_REQUEST = 256 * 1024,
-    BACKLOG = 64, // one monitor for each VM of a node may come at the same time
 };
 
 struct AgentRaSocket {
@@ -159,54 +159,11 @@ static gboolean connected(int fd, GIOCondition condition, gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
-static bool address_of(const char *path, struct sockaddr_un *address, GError **error)
-{
-    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    if (g_strlcpy(address->sun_path, path, sizeof address->sun_path) < sizeof address->sun_path)
-        return true;
-    g_set_error(error, AGENT_ERROR, AGENT_ERROR_FAILED,
-                "%s is too long for a unix socket; choose a shorter run_dir", path);
-    return false;
-}
-
-// A socket that nobody listens on is left from an agent that died.
-static bool remove_stale(const struct sockaddr_un *address, GError **error)
-{
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int result = connect(fd, (const struct sockaddr *)address, sizeof *address);
-    int problem = result < 0 ? errno : 0;
-    close(fd);
-    if (problem == ENOENT)
-        return true;
-    if (problem == ECONNREFUSED && unlink(address->sun_path) == 0)
-        return true;
-    if (problem == 0 || problem == EAGAIN)
-        g_set_error(error, AGENT_ERROR, AGENT_ERROR_CONFLICT,
-                    "another vmferryd listens on %s; stop it first, or give this one its own "
-                    "run_dir",
-                    address->sun_path);
-    else
-        g_set_error(error, AGENT_ERROR, AGENT_ERROR_FAILED, "%s cannot be replaced: %s",
-                    address->sun_path, g_strerror(problem == ECONNREFUSED ? errno : problem));
-    return false;
-}
-
 static bool listen_on(AgentRaSocket *self, GError **error)
 {
-    struct sockaddr_un address;
-    if (!address_of(self->path, &address, error) || !remove_stale(&address, error))
+    int fd = agent_unix_listen(self->path, SOCK_SEQPACKET, error);
+    if (fd < 0)
         return false;
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    // The mode before bind, so that the socket is never there with a wider one.
-    if (fd < 0 || fchmod(fd, 0600) < 0 ||
-        bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, BACKLOG) < 0) {
-        g_set_error(error, AGENT_ERROR, AGENT_ERROR_FAILED,
-                    "cannot listen on %s: %s; is there a run_dir, writable for root?", self->path,
-                    g_strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        return false;
-    }
     self->fd = fd;
     self->source = g_unix_fd_add(fd, G_IO_IN, connected, self);
     return true;
