@@ -360,8 +360,8 @@ static const FerryTargetOps target_ops = {
 
 static bool loads_lazily(AgentVm *vm)
 {
-    g_autoptr(HvDefinition) now = agent_status_definition(vm->agent, vm->name);
-    if ((now != NULL ? now : vm->definition)->restore == HV_RESTORE_EAGER)
+    g_autoptr(HvDefinition) wanted = agent_vm_wanted(vm);
+    if (wanted->restore == HV_RESTORE_EAGER)
         return false;
     if (!vm->agent->node->userfaultfd)
         agent_events_add(vm->agent->events, "warning", "vm.restore-eager", vm->name, NULL,

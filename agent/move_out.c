@@ -152,10 +152,9 @@ static void saver_listens(FerrySaver *saver, gpointer data)
 {
     (void)saver;
     AgentMoveOut *out = data;
-    g_autoptr(HvDefinition) now = agent_status_definition(out->vm->agent, out->vm->name);
-    unsigned blackout_ms = (now != NULL ? now : out->vm->definition)->max_blackout_ms;
-    hv_vm_save(out->vm->hv, out->socket, MAX(blackout_ms / DOWNTIME_PART, 1u), save_begun,
-               out->vm);
+    g_autoptr(HvDefinition) wanted = agent_vm_wanted(out->vm);
+    hv_vm_save(out->vm->hv, out->socket, MAX(wanted->max_blackout_ms / DOWNTIME_PART, 1u),
+               save_begun, out->vm);
 }
 
 static void saver_progress(FerrySaver *saver, const FerrySaverProgress *progress, gpointer data)

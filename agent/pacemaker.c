@@ -799,6 +799,19 @@ json_t *agent_pacemaker_resources(const AgentPacemaker *pacemaker)
     return pacemaker->snapshot ? json_deep_copy(pacemaker->snapshot->resources) : json_array();
 }
 
+const char *agent_pacemaker_definition(const AgentPacemaker *pacemaker, const char *name)
+{
+    size_t index;
+    json_t *resource;
+
+    if (!pacemaker->snapshot)
+        return NULL;
+    json_array_foreach (pacemaker->snapshot->resources, index, resource)
+        if (g_strcmp0(json_string_value(json_object_get(resource, "name")), name) == 0)
+            return json_string_value(json_object_get(resource, "definition"));
+    return NULL;
+}
+
 json_t *agent_pacemaker_nodes(const AgentPacemaker *pacemaker)
 {
     return pacemaker->snapshot ? json_deep_copy(pacemaker->snapshot->nodes) : json_array();

@@ -65,6 +65,10 @@ void agent_pacemaker_unprefer(AgentPacemaker *pacemaker, const char *name, Agent
 // [{"name":"vm1","node":"n2","owner":"n1"}]: the constraints of that kind; new reference.
 json_t *agent_pacemaker_preferences(const AgentPacemaker *pacemaker);
 
+// NAME's definition as the CIB has it, borrowed until the main loop runs again; NULL where there is
+// none.
+const char *agent_pacemaker_definition(const AgentPacemaker *pacemaker, const char *name);
+
 // Tells Pacemaker that the resource has failed on NODE now (an asynchronous failure, as
 // `crm_resource --fail`), so that it recovers at once instead of at the next monitor. DONE may be
 // NULL: an error is logged.

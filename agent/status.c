@@ -182,12 +182,8 @@ char *agent_status_owner_of(Agent *agent, const char *name)
 
 HvDefinition *agent_status_definition(Agent *agent, const char *name)
 {
-    json_t *resources = agent_pacemaker_resources(agent->pacemaker);
-    json_t *resource = find_named(resources, name);
-    const char *text = json_string_value(json_object_get(resource, "definition"));
-    HvDefinition *definition = text != NULL ? hv_definition_parse(text, NULL) : NULL;
-    json_decref(resources);
-    return definition;
+    const char *text = agent_pacemaker_definition(agent->pacemaker, name);
+    return text != NULL ? hv_definition_parse(text, NULL) : NULL;
 }
 
 // --- saved memory of VMs that nobody runs ---

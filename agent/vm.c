@@ -96,6 +96,12 @@ void agent_vm_wake(AgentVm *vm, GQueue *queue, const GError *error)
     }
 }
 
+HvDefinition *agent_vm_wanted(const AgentVm *vm)
+{
+    HvDefinition *wanted = agent_status_definition(vm->agent, vm->name);
+    return wanted != NULL ? wanted : hv_definition_ref(vm->definition);
+}
+
 bool agent_vm_is_here(const AgentVm *vm)
 {
     if (vm->state == AGENT_VM_INCOMING)

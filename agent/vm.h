@@ -59,6 +59,9 @@ AgentVm *agent_vm_find(Agent *agent, const char *name);    // NULL where unknown
 AgentVm *agent_vm_ensure(Agent *agent, const char *name);
 void agent_vm_free(AgentVm *vm);
 
+// The definition as the CIB has it now, for keys that apply to a running guest; where it has none, the
+// one that runs. New reference.
+HvDefinition *agent_vm_wanted(const AgentVm *vm);
 // Whether the VM has a QEMU of its own right here (or may have): running, or paused as its owner.
 bool agent_vm_is_here(const AgentVm *vm);
 

@@ -32,8 +32,8 @@ static const char *mode_of(const AgentVm *vm)
 {
     if (vm->stop_mode != NULL)
         return vm->stop_mode;
-    g_autoptr(HvDefinition) now = agent_status_definition(vm->agent, vm->name);
-    switch (now != NULL ? now->on_stop : vm->definition->on_stop) {
+    g_autoptr(HvDefinition) wanted = agent_vm_wanted(vm);
+    switch (wanted->on_stop) {
     case HV_ON_STOP_SAVE:
         return "save";
     case HV_ON_STOP_SHUTDOWN:
