@@ -4,11 +4,11 @@
 #include "agent/api_error.h"
 #include "agent/api_shuttle.h"
 #include "agent/http_source.h"
+#include "hvcore/unix_socket.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define PROTOCOL "vmferry-console"
@@ -24,18 +24,12 @@ typedef struct {
 
 static int connect_to(const char *path, GError **error)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    gsize length = g_strlcpy(address.sun_path, path, sizeof address.sun_path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && length < sizeof address.sun_path &&
-        connect(fd, (const struct sockaddr *)&address, sizeof address) == 0)
-        return fd;
-    int problem = length < sizeof address.sun_path ? errno : ENAMETOOLONG;
-    g_set_error(error, AGENT_ERROR, AGENT_ERROR_UNAVAILABLE,
-                "the console's socket %s: %s; does the VM still run?", path, g_strerror(problem));
-    if (fd >= 0)
-        close(fd);
-    return -1;
+    g_autoptr(GError) problem = NULL;
+    int fd = hv_unix_connect(path, &problem);
+    if (fd < 0)
+        g_set_error(error, AGENT_ERROR, AGENT_ERROR_UNAVAILABLE,
+                    "the console's %s; does the VM still run?", problem->message);
+    return fd;
 }
 
 // --- the upgraded connection ---

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Unix stream sockets by path. Both return a descriptor (close-on-exec, connect: non-blocking) or
-// -1. Internal to hvcore.
+// -1. Any thread.
 #pragma once
 
 #include "hvcore/error.h"

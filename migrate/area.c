@@ -230,11 +230,6 @@ bool ferry_area_write_record(FerryArea *area, FerryRecord *record, uint64_t expe
 
 // --- the definition that belongs to the image ---
 
-static size_t whole_pages(size_t bytes)
-{
-    return (bytes + FERRY_PAGE - 1) / FERRY_PAGE * FERRY_PAGE;
-}
-
 bool ferry_area_write_definition(FerryArea *area, FerryRecord *record, const char *text,
                                  GError **error)
 {
@@ -245,13 +240,13 @@ bool ferry_area_write_definition(FerryArea *area, FerryRecord *record, const cha
                     (unsigned)FERRY_DEFINITION_MAX);
         return false;
     }
-    uint8_t *buffer = ferry_buffer_new(whole_pages(length));
-    memset(buffer, 0, whole_pages(length));
+    uint8_t *buffer = ferry_buffer_new(ferry_whole_pages(length));
+    memset(buffer, 0, ferry_whole_pages(length));
     memcpy(buffer, text, length);
     record->definition_length = (uint32_t)length;
     record->definition_crc32c = ferry_crc32c(0, text, length);
     bool written =
-        ferry_area_write(area, buffer, whole_pages(length), FERRY_DEFINITION_OFFSET, error);
+        ferry_area_write(area, buffer, ferry_whole_pages(length), FERRY_DEFINITION_OFFSET, error);
     free(buffer);
     return written;
 }
@@ -264,9 +259,9 @@ char *ferry_area_read_definition(FerryArea *area, const FerryRecord *record, GEr
                     "state area %s: the record of %s names no definition", area->path, record->vm);
         return NULL;
     }
-    uint8_t *buffer = ferry_buffer_new(whole_pages(length));
+    uint8_t *buffer = ferry_buffer_new(ferry_whole_pages(length));
     char *text = NULL;
-    if (!ferry_area_read(area, buffer, whole_pages(length), FERRY_DEFINITION_OFFSET, error))
+    if (!ferry_area_read(area, buffer, ferry_whole_pages(length), FERRY_DEFINITION_OFFSET, error))
         text = NULL;
     else if (ferry_crc32c(0, buffer, length) == record->definition_crc32c)
         text = g_strndup((char *)buffer, length);

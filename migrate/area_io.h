@@ -10,6 +10,12 @@ int ferry_area_fd(const FerryArea *area);
 const char *ferry_area_path(const FerryArea *area);
 uint64_t ferry_area_size(const FerryArea *area);
 
+// BYTES rounded up to whole pages.
+static inline size_t ferry_whole_pages(size_t bytes)
+{
+    return (bytes + FERRY_PAGE - 1) / FERRY_PAGE * FERRY_PAGE;
+}
+
 // Aligned for O_DIRECT; free() it.
 void *ferry_buffer_new(size_t bytes);
 

@@ -42,7 +42,7 @@ static bool corrupt_because(const FerryImageReader *reader, GError *why, GError 
 static bool read_aligned(FerryImageReader *reader, uint8_t *buffer, size_t length, uint64_t offset,
                          GError **error)
 {
-    size_t whole = (length + FERRY_PAGE - 1) / FERRY_PAGE * FERRY_PAGE;
+    size_t whole = ferry_whole_pages(length);
     atomic_fetch_add(&reader->bytes, whole);
     return ferry_area_read(reader->area, buffer, whole, offset, error);
 }
@@ -88,8 +88,7 @@ static bool read_descriptor(FerryImageReader *reader, uint64_t epoch, GError **e
 static bool read_tail(FerryImageReader *reader, GError **error)
 {
     const FerryDescriptor *descriptor = &reader->descriptor;
-    reader->tail = ferry_buffer_new((descriptor->tail_length + FERRY_PAGE - 1) / FERRY_PAGE *
-                                    FERRY_PAGE);
+    reader->tail = ferry_buffer_new(ferry_whole_pages(descriptor->tail_length));
     if (!read_aligned(reader, reader->tail, descriptor->tail_length, FERRY_DEVICE_OFFSET, error))
         return false;
     return ferry_crc32c(0, reader->tail, descriptor->tail_length) == descriptor->device_crc32c ||
@@ -192,7 +191,7 @@ GArray *ferry_image_reader_hot(FerryImageReader *reader, GError **error)
     size_t length = reader->descriptor.hot_count * sizeof(uint64_t);
     if (length == 0)
         return g_steal_pointer(&hot);
-    uint8_t *bytes = ferry_buffer_new((length + FERRY_PAGE - 1) / FERRY_PAGE * FERRY_PAGE);
+    uint8_t *bytes = ferry_buffer_new(ferry_whole_pages(length));
     bool fine = read_aligned(reader, bytes, length, FERRY_HOT_OFFSET, error) &&
                 decode_hot(reader, bytes, hot, error);
     free(bytes);

@@ -242,7 +242,7 @@ static bool write_bytes(FerryImageWriter *writer, const void *bytes, size_t leng
         if (extent == NULL)
             return false;
         extent->offset = offset + done;
-        extent->bytes = (part + FERRY_PAGE - 1) / FERRY_PAGE * FERRY_PAGE;
+        extent->bytes = ferry_whole_pages(part);
         memcpy(extent->buffer, (const uint8_t *)bytes + done, part);
         memset(extent->buffer + part, 0, extent->bytes - part);
         ferry_writers_submit(writer->writers, extent);

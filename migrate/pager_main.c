@@ -3,17 +3,16 @@
 // (migrate/pager.h); takes one command on standard input, {"cmd":"load","epoch":N}, and reports on
 // standard output, one JSON object a line. With --lazy it outlives the agent from that command on:
 // the guest depends on it. With --recover it takes no command.
+#include "hvcore/unix_socket.h"
 #include "migrate/load_eager.h"
 #include "migrate/load_lazy.h"
 #include "migrate/program.h"
 
-#include <errno.h>
+#include <glib-unix.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum { PROGRESS_US = 200 * 1000, COMMAND_MAX = 4096 };
@@ -41,22 +40,6 @@ static void on_progress(const FerryLoadProgress *progress, void *env)
         return;
     told->told_at = now;
     ferry_program_event(told_event(told, "progress"));
-}
-
-static int connect_to_qemu(const char *path, GError **error)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    bool fits = g_strlcpy(address.sun_path, path, sizeof(address.sun_path)) <
-                sizeof(address.sun_path);
-    errno = ENAMETOOLONG;
-    int fd = fits ? socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
-        return fd;
-    g_set_error(error, FERRY_ERROR, FERRY_ERROR_CHILD, "QEMU's incoming socket %s: %s", path,
-                g_strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return -1;
 }
 
 // Waits for the command; the end of standard input ends the process: the agent is gone.
@@ -146,9 +129,10 @@ typedef struct {
 
 static int connected(const Options *options, GError **error)
 {
-    int fd = connect_to_qemu(options->socket, error);
-    if (fd >= 0)
-        ferry_program_event(json_pack("{s:s}", "event", "connected"));
+    int fd = hv_unix_connect(options->socket, error);
+    if (fd < 0 || !g_unix_set_fd_nonblocking(fd, FALSE, error))
+        return -1;
+    ferry_program_event(json_pack("{s:s}", "event", "connected"));
     return fd;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // vmferry-saver: QEMU's outgoing migration stream into a state area. Started by vmferryd
 // (migrate/saver.h); reports on standard output, one JSON object a line.
+#include "hvcore/unix_socket.h"
 #include "migrate/image_writer.h"
 #include "migrate/program.h"
 #include "migrate/stream_in.h"
@@ -11,7 +12,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum { NICE = 5, PROGRESS_US = 200 * 1000, PAGES_BETWEEN_LOOKS = 512 };
@@ -125,34 +125,18 @@ static ssize_t read_stream(void *env, void *buffer, size_t bytes)
     return n;
 }
 
-static bool socket_error(const char *path, const char *what, GError **error)
-{
-    g_set_error(error, FERRY_ERROR, FERRY_ERROR_CHILD, "socket %s: %s: %s", path, what,
-                g_strerror(errno));
-    return false;
-}
-
 // Waits for QEMU; returns the connection or -1.
 static int accept_one(const char *path, GError **error)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (g_strlcpy(address.sun_path, path, sizeof(address.sun_path)) >= sizeof(address.sun_path)) {
-        errno = ENAMETOOLONG;
-        socket_error(path, "listening", error);
-        return -1;
-    }
-    unlink(path);
     umask(077);
-    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof(address)) != 0 ||
-        listen(listener, 1) != 0) {
-        socket_error(path, "listening", error);
+    int listener = hv_unix_listen(path, error);
+    if (listener < 0)
         return -1;
-    }
     ferry_program_event(json_pack("{s:s}", "event", "listening"));
     int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
     if (fd < 0)
-        socket_error(path, "accepting", error);
+        g_set_error(error, FERRY_ERROR, FERRY_ERROR_CHILD, "socket %s: accepting: %s", path,
+                    g_strerror(errno));
     close(listener);
     unlink(path);
     return fd;
