@@ -102,6 +102,13 @@ static void expect_upgrade(Client *client)
     g_assert_nonnull(strstr(client->in->str, "\r\nUpgrade: vmferry-console\r\n"));
 }
 
+// Over the unix socket: without a token.
+static void upgrade(Client *client)
+{
+    client_ask(client, "GET", "/v1/vms/here/console", UPGRADE, NULL);
+    expect_upgrade(client);
+}
+
 static void test_echo(Server *server, gconstpointer data)
 {
     (void)data;
@@ -139,8 +146,7 @@ static void test_much(Server *server, gconstpointer data)
     qemu_start(&qemu, server);
     qemu.echo = false;
     g_autoptr(Client) client = client_unix(server);
-    client_ask(client, "GET", "/v1/vms/here/console", UPGRADE, NULL);
-    expect_upgrade(client);
+    upgrade(client);
     while (qemu.fd < 0)
         g_main_context_iteration(NULL, TRUE);
     gsize head = client->in->len;
@@ -168,8 +174,7 @@ static void test_stuck(Server *server, gconstpointer data)
     Qemu qemu;
     qemu_start(&qemu, server);
     g_autoptr(Client) client = client_unix(server);
-    client_ask(client, "GET", "/v1/vms/here/console", UPGRADE, NULL);
-    expect_upgrade(client);
+    upgrade(client);
     while (qemu.fd < 0)
         g_main_context_iteration(NULL, TRUE);
     g_clear_handle_id(&client->source, g_source_remove);
@@ -195,8 +200,7 @@ static void test_client_leaves(Server *server, gconstpointer data)
     Qemu qemu;
     qemu_start(&qemu, server);
     Client *client = client_unix(server);
-    client_ask(client, "GET", "/v1/vms/here/console", UPGRADE, NULL);
-    expect_upgrade(client);
+    upgrade(client);
     client_free(client);
     until(&qemu.eof); // the next one can have the console
     g_assert_cmpuint(ask(server, "GET", "/v1/cluster", NULL, NULL), ==, 200);
@@ -209,8 +213,7 @@ static void test_server_ends(Server *server, gconstpointer data)
     Qemu qemu;
     qemu_start(&qemu, server);
     g_autoptr(Client) client = client_unix(server);
-    client_ask(client, "GET", "/v1/vms/here/console", UPGRADE, NULL);
-    expect_upgrade(client);
+    upgrade(client);
     server_end(server);
     client_expect_eof(client);
     until(&qemu.eof);

@@ -37,16 +37,21 @@ def test_disable_and_enable_keep_memory(cluster):
     vm.remove()
 
 
+def evacuate(cluster, vm, source):
+    """Puts the VM's node into standby until the VM runs on another one."""
+    cluster.vmferry("standby", source)
+    try:
+        wait_for("the VM on another node",
+                 lambda: cluster.node_of(vm.name) not in (None, source), 60)
+    finally:
+        cluster.vmferry("unstandby", source)
+
+
 def test_standby_moves(cluster):
     vm = Vm(cluster, "evacuee").define()
     remembered = remember(vm)
     source = cluster.node_of("evacuee")
-    cluster.vmferry("standby", source)
-    try:
-        wait_for("the VM on another node",
-                 lambda: cluster.node_of("evacuee") not in (None, source), 60)
-    finally:
-        cluster.vmferry("unstandby", source)
+    evacuate(cluster, vm, source)
     compare(vm, remembered)
     vm.remove()
 
@@ -57,12 +62,7 @@ def test_standby_without_migration_saves(cluster):
     source = cluster.node_of("stubborn")
     cluster.on("n1", "crm_resource", "--resource", "stubborn", "--meta", "--set-parameter",
                "allow-migrate", "--parameter-value", "false")
-    cluster.vmferry("standby", source)
-    try:
-        wait_for("the VM on another node",
-                 lambda: cluster.node_of("stubborn") not in (None, source), 60)
-    finally:
-        cluster.vmferry("unstandby", source)
+    evacuate(cluster, vm, source)
     compare(vm, remembered)
     vm.remove()
 
