@@ -33,6 +33,8 @@ enum { PAGER_MS = 300 }; // between QEMU's end and the pager's reason
 static void prepared(AgentMoveIn *in, const GError *error)
 {
     in->preparing = false;
+    if (error == NULL && in->lazy && ferry_target_source(in->target) != NULL)
+        ferry_pager_preload(in->pager, in->epoch);
     ferry_target_prepared(in->target, error);
 }
 

@@ -23,12 +23,13 @@ typedef struct {
 typedef struct {
     uint64_t first;
     uint32_t n;
-    bool fault, zeros;
+    bool fault, near;
     int64_t asked_at;
 } Choice;
 
 struct FerryPageQueue {
     uint64_t total;
+    bool linear;
     uint8_t *flags; // of each page
     GQueue faults;  // of Fault, owned
     unsigned flying_faults;
@@ -42,10 +43,11 @@ struct FerryPageQueue {
     FerryRun runs[FERRY_RUNS];
 };
 
-FerryPageQueue *ferry_page_queue_new(uint64_t total_pages)
+FerryPageQueue *ferry_page_queue_new(uint64_t total_pages, bool linear)
 {
     FerryPageQueue *queue = g_new0(FerryPageQueue, 1);
     queue->total = total_pages;
+    queue->linear = linear;
     queue->flags = g_malloc0(total_pages);
     queue->hot = g_array_new(FALSE, FALSE, sizeof(uint64_t));
     g_queue_init(&queue->faults);
@@ -120,6 +122,8 @@ void ferry_page_queue_fault(FerryPageQueue *queue, uint64_t page, uint64_t n, in
         *fault = (Fault){at, now};
         g_queue_push_tail(&queue->faults, fault);
     }
+    if (queue->linear)
+        return;
     remember_near(queue, page);
     queue->last_fault = page;
     queue->around = true;
@@ -148,7 +152,7 @@ static Choice stretch(const FerryPageQueue *queue, uint64_t first, uint64_t end,
 
 static Choice next_fault(FerryPageQueue *queue)
 {
-    Choice run = {.fault = true, .zeros = true};
+    Choice run = {.fault = true};
     for (Fault *fault; run.n == 0 && (fault = g_queue_pop_head(&queue->faults)) != NULL;) {
         FerryRun *flying = queue->flags[fault->page] & FLYING ? run_with(queue, fault->page) : NULL;
         if (flying != NULL) {
@@ -173,7 +177,7 @@ static Choice next_near(FerryPageQueue *queue)
         if (run.n == 0)
             queue->n_near--;
     }
-    run.zeros = true;
+    run.near = run.n != 0;
     return run;
 }
 
@@ -241,7 +245,7 @@ FerryRun *ferry_page_queue_take(FerryPageQueue *queue, bool faults_only, uint32_
     slot->first = run.first;
     slot->n = run.n;
     slot->fault = run.fault;
-    slot->zeros = run.zeros;
+    slot->near = run.near;
     slot->asked_at = run.asked_at;
     slot->n_wanted = 0;
     return slot;
@@ -269,6 +273,11 @@ void ferry_page_queue_finish(FerryPageQueue *queue, FerryRun *run)
 void ferry_page_queue_known(FerryPageQueue *queue, uint64_t page)
 {
     queue->flags[page] |= SENT | PASSED;
+}
+
+bool ferry_page_queue_near(const FerryPageQueue *queue)
+{
+    return queue->n_near > 0;
 }
 
 bool ferry_page_queue_urgent(const FerryPageQueue *queue)

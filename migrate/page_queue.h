@@ -21,7 +21,7 @@ typedef struct {
     uint64_t first;
     uint32_t n; // 0: free
     bool fault; // the guest waits for all of it
-    bool zeros; // its zero pages are to be sent, too; otherwise they stay unsent
+    bool near;  // it lies near a fault; its zero pages are to be sent, too, as a fault's
     int64_t asked_at; // as given with the fault
     // Pages that the guest turned out to wait for; to be taken from the end and sent, zero or not.
     uint32_t n_wanted;
@@ -31,7 +31,8 @@ typedef struct {
     } wanted[FERRY_RUN_PAGES];
 } FerryRun;
 
-FerryPageQueue *ferry_page_queue_new(uint64_t total_pages);
+// LINEAR: neither what lies near a fault nor around it is preferred.
+FerryPageQueue *ferry_page_queue_new(uint64_t total_pages, bool linear);
 void ferry_page_queue_free(FerryPageQueue *queue);
 
 // PAGES below the total, the most urgent first; copied.
@@ -50,5 +51,6 @@ void ferry_page_queue_finish(FerryPageQueue *queue, FerryRun *run);
 // PAGE is in QEMU already, from an earlier load that was cut.
 void ferry_page_queue_known(FerryPageQueue *queue, uint64_t page);
 
+bool ferry_page_queue_near(const FerryPageQueue *queue);   // something near a fault may be left
 bool ferry_page_queue_urgent(const FerryPageQueue *queue); // the guest waits for something
 bool ferry_page_queue_done(const FerryPageQueue *queue);   // nothing to take, nothing on its way

@@ -14,7 +14,7 @@ typedef struct {
     uint64_t bytes_sent; // to QEMU
     uint64_t bytes_total;
     // Of a lazy load, once it is loaded: pages that the guest waited for, and how long.
-    uint64_t faults, fault_p50_us, fault_p99_us, fault_max_us;
+    uint64_t faults, fault_p50_us, fault_p99_us, fault_p999_us, fault_max_us;
 } FerryPagerProgress;
 
 typedef struct {
@@ -47,6 +47,10 @@ FerryPager *ferry_pager_start_lazy(const char *libexec_dir, const char *area_pat
 FerryPager *ferry_pager_start_again(const char *libexec_dir, const char *area_path,
                                     const char *socket_path, uint64_t epoch,
                                     const FerryPagerEvents *events, gpointer data, GError **error);
+// A lazy pager reads the image of EPOCH along while it is still being saved, and gives QEMU what is
+// there; before ferry_pager_load. That nothing of it stays that the sealed image does not have is the
+// pager's own care.
+void ferry_pager_preload(FerryPager *pager, uint64_t epoch);
 // Loads the image of EPOCH. The pager reads the record itself and refuses any that is not SEALED
 // with that epoch.
 void ferry_pager_load(FerryPager *pager, uint64_t epoch);

@@ -25,6 +25,7 @@ static FerryPagerProgress progress_from(json_t *event)
         .faults = number(event, "faults"),
         .fault_p50_us = number(event, "fault_p50_us"),
         .fault_p99_us = number(event, "fault_p99_us"),
+        .fault_p999_us = number(event, "fault_p999_us"),
         .fault_max_us = number(event, "fault_max_us"),
     };
 }
@@ -107,10 +108,20 @@ FerryPager *ferry_pager_start_again(const char *libexec_dir, const char *area_pa
     return start(argv, events, data, error);
 }
 
+static void command(FerryPager *pager, const char *name, uint64_t epoch)
+{
+    ferry_child_command(pager->child,
+                        json_pack("{s:s, s:I}", "cmd", name, "epoch", (json_int_t)epoch));
+}
+
+void ferry_pager_preload(FerryPager *pager, uint64_t epoch)
+{
+    command(pager, "preload", epoch);
+}
+
 void ferry_pager_load(FerryPager *pager, uint64_t epoch)
 {
-    ferry_child_command(pager->child, json_pack("{s:s, s:I}", "cmd", "load", "epoch",
-                                                (json_int_t)epoch));
+    command(pager, "load", epoch);
 }
 
 void ferry_pager_redirect(FerryPager *pager, const FerryPagerEvents *events, gpointer data)

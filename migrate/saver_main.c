@@ -142,12 +142,29 @@ static int accept_one(const char *path, GError **error)
     return fd;
 }
 
+static bool read_saving(FerryArea *area, uint64_t epoch, FerryRecord *record, GError **error)
+{
+    if (!ferry_area_read_record(area, record, error))
+        return false;
+    if (record->state == FERRY_SAVING && record->epoch == epoch)
+        return true;
+    g_set_error(error, FERRY_ERROR, FERRY_ERROR_STATE,
+                "%s is %s with epoch %" G_GUINT64_FORMAT ", not saving with epoch "
+                "%" G_GUINT64_FORMAT ": nothing was written",
+                ferry_area_path(area), ferry_state_name(record->state), record->epoch, epoch);
+    return false;
+}
+
 static bool save(const Options *options, GError **error)
 {
     g_autoptr(FerryArea) area = ferry_area_open(options->area, error);
     if (area == NULL)
         return false;
-    g_autoptr(FerryImageWriter) writer = ferry_image_writer_new(area, (uint64_t)options->epoch);
+    FerryRecord record;
+    if (!read_saving(area, (uint64_t)options->epoch, &record, error))
+        return false;
+    g_autoptr(FerryImageWriter) writer =
+        ferry_image_writer_new(area, record.epoch, record.sequence);
     Saver saver = {.writer = writer, .told_at = g_get_monotonic_time()};
     saver.fd = accept_one(options->socket, error);
     if (saver.fd < 0)

@@ -61,7 +61,7 @@ static void save(Guest *guest, unsigned passes)
     g_autoptr(GError) error = NULL;
     g_autoptr(FerryArea) area = ferry_area_open(guest->area.path, &error);
     g_assert_no_error(error);
-    g_autoptr(FerryImageWriter) writer = ferry_image_writer_new(area, 1);
+    g_autoptr(FerryImageWriter) writer = ferry_image_writer_new(area, 1, 1);
     const FerryBlock blocks[] = {
         {"pc.ram", (uint64_t)(PAGES - ROM_PAGES) * FERRY_PAGE, 0},
         {"pc.rom", (uint64_t)ROM_PAGES * FERRY_PAGE, PAGES - ROM_PAGES},
@@ -185,7 +185,7 @@ static void test_too_small(void)
     area_fixture_file(&f, 0);
     area_fixture_saving(&f, MEMORY_MIB);
     g_autoptr(FerryArea) area = ferry_area_open(f.path, &error);
-    g_autoptr(FerryImageWriter) writer = ferry_image_writer_new(area, 1);
+    g_autoptr(FerryImageWriter) writer = ferry_image_writer_new(area, 1, 1);
     const FerryBlock block = {"pc.ram", FERRY_MIB(512), 0};
     g_assert_false(ferry_image_writer_blocks(writer, &block, 1, FERRY_MIB(512) / FERRY_PAGE,
                                              &error));
