@@ -70,8 +70,9 @@ static void tell_loaded(const AgentLoad *load, const FerryPagerProgress *progres
 {
     double seconds = (double)(g_get_monotonic_time() - load->began_us) / G_USEC_PER_SEC;
     agent_events_add(load->vm->agent->events, "info", "vm.loaded", load->vm->name,
-                     json_pack("{s:f, s:I, s:I, s:I, s:I, s:I, s:I}", "seconds", seconds, "bytes_read",
-                               (json_int_t)progress->bytes_read, "faults",
+                     json_pack("{s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "seconds", seconds, "bytes_read",
+                               (json_int_t)progress->bytes_read, "bytes_ahead",
+                               (json_int_t)progress->bytes_ahead, "faults",
                                (json_int_t)progress->faults, "fault_p50_us",
                                (json_int_t)progress->fault_p50_us, "fault_p99_us",
                                (json_int_t)progress->fault_p99_us, "fault_p999_us",

@@ -71,7 +71,8 @@ bool ferry_load_ahead_run(FerryLoadAhead *ahead, FerryCommands *commands, GError
     bool fine = true;
     struct pollfd inputs[2] = {{.fd = ferry_commands_fd(commands), .events = POLLIN}};
     while (fine && inputs[0].revents == 0) {
-        fine = ferry_preload_step(ahead->preload, &more_in_ms, error);
+        fine = ferry_preload_step(ahead->preload, g_get_monotonic_time(), &more_in_ms,
+                                  error);
         inputs[1] = (struct pollfd){.fd = ferry_reads_fd(ahead->reads), .events = POLLIN};
         bool at_once = inputs[1].fd < 0 && ferry_reads_under_way(ahead->reads) > 0;
         if (fine)

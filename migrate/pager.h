@@ -13,7 +13,9 @@ typedef struct {
     uint64_t bytes_read; // from storage
     uint64_t bytes_sent; // to QEMU
     uint64_t bytes_total;
-    // Of a lazy load, once it is loaded: pages that the guest waited for, and how long.
+    // Of a lazy load, once it is loaded: what was read before the image was sealed, pages that the
+    // guest waited for, and how long.
+    uint64_t bytes_ahead;
     uint64_t faults, fault_p50_us, fault_p99_us, fault_p999_us, fault_max_us;
 } FerryPagerProgress;
 

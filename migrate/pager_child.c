@@ -22,6 +22,7 @@ static FerryPagerProgress progress_from(json_t *event)
         .bytes_read = number(event, "bytes_read"),
         .bytes_sent = number(event, "bytes_sent"),
         .bytes_total = number(event, "bytes_total"),
+        .bytes_ahead = number(event, "bytes_ahead"),
         .faults = number(event, "faults"),
         .fault_p50_us = number(event, "fault_p50_us"),
         .fault_p99_us = number(event, "fault_p99_us"),

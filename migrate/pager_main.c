@@ -125,6 +125,7 @@ static void on_lazy_progress(const FerryLoadProgress *progress, void *env)
 static json_t *loaded_event(const Told *told, const FerryFaultStats *stats)
 {
     json_t *event = told_event(told, "loaded");
+    json_object_set_new(event, "bytes_ahead", json_integer((json_int_t)told->bytes_ahead));
     json_object_set_new(event, "faults", json_integer((json_int_t)stats->faults));
     json_object_set_new(event, "fault_p50_us", json_integer((json_int_t)stats->p50_us));
     json_object_set_new(event, "fault_p99_us", json_integer((json_int_t)stats->p99_us));

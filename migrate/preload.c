@@ -37,6 +37,7 @@ struct FerryPreload {
     uint64_t journals; // that were read
     bool begun;        // the descriptor is known
     bool dead;         // the storage failed
+    gint64 now;        // of this step
     gint64 looked_at;  // for the next journal block
     FerryDescriptor descriptor;
     uint32_t *loaded; // generation of each page that was; 0 = none
@@ -237,7 +238,7 @@ static void begin_run(FerryPreload *preload, Run *run)
     if (run->buffer == NULL)
         run->buffer = ferry_buffer_new((size_t)RUN_PAGES * FERRY_PAGE);
     size_t bytes = (size_t)run->n * FERRY_PAGE;
-    run->asked_at = g_get_monotonic_time();
+    run->asked_at = preload->now;
     preload->under_way += bytes;
     preload->bytes += bytes;
     ferry_reads_submit(preload->reads, run->buffer, bytes,
@@ -278,7 +279,7 @@ static bool ask(FerryPreload *preload, GError **error)
 
 static void adapt(FerryPreload *preload, const Run *run)
 {
-    gint64 took = g_get_monotonic_time() - run->asked_at;
+    gint64 took = preload->now - run->asked_at;
     if (took > SLOW_US)
         preload->limit = MAX(preload->limit - preload->limit / 8, (uint64_t)MIN_BYTES);
     else if (took < QUICK_US)
@@ -322,17 +323,17 @@ static bool take_runs(FerryPreload *preload, GError **error)
 
 // --- for the pager ---
 
-bool ferry_preload_step(FerryPreload *preload, int *more_in_ms, GError **error)
+bool ferry_preload_step(FerryPreload *preload, gint64 now_us, int *more_in_ms, GError **error)
 {
     bool found = false;
+    preload->now = now_us;
     int wait_ms = preload->save == 0 ? WAIT_MS : POLL_MS;
     if (!take_runs(preload, error))
         return false;
-    gint64 now = g_get_monotonic_time();
-    if (!preload->dead && now - preload->looked_at >= wait_ms * 1000) {
+    if (!preload->dead && now_us - preload->looked_at >= wait_ms * 1000) {
         if (!look_at_journal(preload, &found, error))
             return false;
-        preload->looked_at = found ? 0 : now;
+        preload->looked_at = found ? 0 : now_us;
     }
     *more_in_ms = found ? 0 : wait_ms;
     if (!preload->begun || preload->dead)

@@ -24,9 +24,9 @@ FerryPreload *ferry_preload_new(FerryArea *area, FerryReads *reads, uint64_t epo
 void ferry_preload_free(FerryPreload *preload);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(FerryPreload, ferry_preload_free)
 
-// Does what can be done now. MORE_IN_MS: when to come again, if ferry_reads_fd is not readable
+// Does what can be done now; NOW_US is monotonic. MORE_IN_MS: when to come again, if ferry_reads_fd is not readable
 // before. Storage that fails is no error: what was loaded so far stays.
-bool ferry_preload_step(FerryPreload *preload, int *more_in_ms, GError **error);
+bool ferry_preload_step(FerryPreload *preload, gint64 now_us, int *more_in_ms, GError **error);
 // Drops the reads that are under way; no step comes after it.
 void ferry_preload_stop(FerryPreload *preload);
 
