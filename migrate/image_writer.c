@@ -8,7 +8,9 @@
 #include <string.h>
 
 enum {
-    THREADS = 4,
+    // Writes under way at once: passes after the first send single pages, and storage answers each
+    // of them after a while only.
+    THREADS = 16,
     // Pages between two looks at the index blocks behind the cursor (64 MiB).
     INDEX_PAGES = 16384,
     BLOCKS_PER_EXTENT = FERRY_EXTENT / FERRY_PAGE,

@@ -2,7 +2,7 @@
 // The bytes that QEMU's `migrate` sends for a guest, without a QEMU: one pass over its pages, some of
 // them zero, the others random. In QEMU's own manner, too: writev of 64 parts, headers and pages.
 //
-//   saver-stream --socket PATH [--memory MIB] [--zero PERCENT]
+//   saver-stream --socket PATH [--memory MIB] [--zero PERCENT] [--every N]
 #include "migrate/qemu_stream.h"
 
 #include <errno.h>
@@ -115,10 +115,10 @@ static void put_head(Out *out, uint64_t ram)
     put_section_end(out);
 }
 
-static void put_pages(Out *out, uint64_t n, int zero)
+static void put_pages(Out *out, uint64_t n, int every, int zero)
 {
     put_section(out, QEMU_VM_SECTION_PART);
-    for (uint64_t page = 0; page < n; page++) {
+    for (uint64_t page = 0; page < n; page += (uint64_t)every) {
         bool is_zero = page * 37 % 100 < (uint64_t)zero;
         uint64_t kind = is_zero ? QEMU_RAM_ZERO : QEMU_RAM_PAGE;
         put_number(out, page * PAGE | kind | (page > 0 ? QEMU_RAM_CONTINUE : 0), 8);
@@ -170,23 +170,25 @@ static int connect_to(const char *path)
 int main(int argc, char **argv)
 {
     char *path = NULL;
-    int memory = 2048, zero = 5;
+    int memory = 2048, zero = 5, every = 1;
     GOptionEntry entries[] = {
         {"socket", 0, 0, G_OPTION_ARG_FILENAME, &path, "where the saver listens", "PATH"},
         {"memory", 0, 0, G_OPTION_ARG_INT, &memory, "of the guest (2048)", "MIB"},
         {"zero", 0, 0, G_OPTION_ARG_INT, &zero, "of its pages (5)", "PERCENT"},
+        {"every", 0, 0, G_OPTION_ARG_INT, &every, "only each Nth page (1)", "N"},
         {0},
     };
     g_autoptr(GOptionContext) context = g_option_context_new("- a guest's stream to vmferry-saver");
     g_autofree Out *out = g_new0(Out, 1);
     g_option_context_add_main_entries(context, entries, NULL);
-    if (!g_option_context_parse(context, &argc, &argv, NULL) || path == NULL || memory < 1)
+    if (!g_option_context_parse(context, &argc, &argv, NULL) || path == NULL || memory < 1 ||
+        every < 1)
         return 2;
     fill_pool(out);
     out->fd = connect_to(path);
     gint64 began = g_get_monotonic_time();
     put_head(out, (uint64_t)memory << 20);
-    put_pages(out, (uint64_t)memory << 8, zero);
+    put_pages(out, (uint64_t)memory << 8, every, zero);
     put_tail(out);
     printf("%.6f\n", (double)(g_get_monotonic_time() - began) / 1e6);
     close(out->fd);
