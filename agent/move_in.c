@@ -363,7 +363,8 @@ static const FerryTargetOps target_ops = {
 static bool loads_lazily(AgentVm *vm)
 {
     g_autoptr(HvDefinition) wanted = agent_vm_wanted(vm);
-    if (wanted->restore == HV_RESTORE_EAGER)
+    // The lazy load sends pages of 4 KiB one by one; QEMU wants whole host pages.
+    if (wanted->restore == HV_RESTORE_EAGER || vm->definition->hugepages)
         return false;
     if (!vm->agent->node->userfaultfd)
         agent_events_add(vm->agent->events, "warning", "vm.restore-eager", vm->name, NULL,

@@ -64,7 +64,8 @@ static void prepare_storage(gpointer data)
 {
     Definition *work = data;
     HvDefinition *definition = work->definition;
-    if (!hv_definition_check_node(definition, &work->error))
+    const HvNodeCheck check = {work->agent->node->accelerator, .has_memory = work->update};
+    if (!hv_definition_check_node(definition, &check, &work->error))
         return;
     ferry_area_prepare(definition->state_area, definition->uuid, definition->name,
                        definition->memory_mib, &work->error);

@@ -9,6 +9,7 @@
 // Slots on the root bus. Fixed: a saved VM's devices must come back at the same addresses. 0, 1 and
 // 31 are the chipset's.
 enum { SLOT_RNG = 2, SLOT_NICS = 3, SLOT_DISKS = SLOT_NICS + HV_MAX_NICS };
+#define RAM_BLOCK "pc.ram" // QEMU's own name for a PC's memory
 // QEMU rounds a memory size to this.
 enum { TCG_EXTRA_KIB = 8 };
 G_STATIC_ASSERT((int)SLOT_DISKS + HV_MAX_DISKS <= 31);
@@ -62,12 +63,26 @@ static void set_address(json_t *device, const HvDefinition *definition, size_t s
 // a RAM block over 64 pages at a time without telling the CPU's TLB, so that a page that it has just
 // cleared may be written unseen (include/exec/ram_addr.h, cpu_physical_memory_sync_dirty_bitmap). A
 // block whose length is no multiple of 64 pages is taken over page by page, and the TLB told.
+//
+// Huge pages are what the node's check wants KVM for: they have no such block. Their RAM block has the
+// name that it has without them. QEMU takes them all from the pool when it starts, or fails then.
+static void add_hugepages(GPtrArray *argv, const HvDefinition *definition)
+{
+    add_json(argv, "-object",
+             json_pack("{s:s, s:s, s:b, s:I, s:b, s:I, s:b}", "qom-type", "memory-backend-memfd",
+                       "id", RAM_BLOCK, "x-use-canonical-path-for-ramblock-id", 0, "size",
+                       (json_int_t)(definition->memory_mib << 20), "hugetlb", 1, "hugetlbsize",
+                       (json_int_t)HV_HUGEPAGE_MIB << 20, "share", 1));
+}
+
 static void add_memory(GPtrArray *argv, const HvCommandLineInput *input)
 {
     uint64_t kib = input->definition->memory_mib * 1024;
-    if (strcmp(input->node->accelerator, "tcg") == 0)
+    if (strcmp(input->node->accelerator, "tcg") == 0 && !input->definition->hugepages)
         kib += TCG_EXTRA_KIB;
     add_format(argv, "-m", "size=%" PRIu64 "K", kib);
+    if (input->definition->hugepages)
+        add_hugepages(argv, input->definition);
 }
 
 static void add_machine(GPtrArray *argv, const HvCommandLineInput *input)
@@ -76,8 +91,9 @@ static void add_machine(GPtrArray *argv, const HvCommandLineInput *input)
     add_format(argv, "-name", "guest=%s,process=%s,debug-threads=on", definition->name,
                definition->name);
     add(argv, "-uuid", definition->uuid);
-    add_format(argv, "-machine", "type=%s,accel=%s,dump-guest-core=off", definition->machine,
-               input->node->accelerator);
+    add_format(argv, "-machine", "type=%s,accel=%s,dump-guest-core=off%s", definition->machine,
+               input->node->accelerator,
+               definition->hugepages ? ",memory-backend=" RAM_BLOCK : "");
     add(argv, "-cpu", definition->cpu);
     add_format(argv, "-smp", "cpus=%" PRIu32, definition->vcpus);
     add_memory(argv, input);

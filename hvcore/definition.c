@@ -410,6 +410,9 @@ static void read_top(Reader *top, HvDefinition *definition)
     definition->uuid = read_uuid(top);
     definition->memory_mib =
         read_number(top, "memory_mib", 0, MEMORY_MIN_MIB, MEMORY_MAX_MIB, "MiB");
+    definition->hugepages = read_bool(top, "hugepages", false);
+    if (definition->hugepages && definition->memory_mib % HV_HUGEPAGE_MIB != 0)
+        fail(top, "hugepages", "memory_mib has to be a multiple of %d MiB then", HV_HUGEPAGE_MIB);
     definition->vcpus = (uint32_t)read_number(top, "vcpus", 1, 1, VCPUS_MAX, "processors");
     definition->cpu = read_cpu(top);
     definition->machine = read_machine(top);

@@ -69,6 +69,7 @@ json_t *hv_definition_as_json(const HvDefinition *definition)
     set_string(root, "name", definition->name);
     set_string(root, "uuid", definition->uuid);
     set_number(root, "memory_mib", definition->memory_mib);
+    json_object_set_new(root, "hugepages", json_boolean(definition->hugepages));
     set_number(root, "vcpus", definition->vcpus);
     set_string(root, "cpu", definition->cpu);
     set_string(root, "machine", definition->machine);

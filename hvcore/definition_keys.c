@@ -7,6 +7,7 @@ const HvDefinitionKey hv_definition_keys[] = {
     {"", "name", true, false},
     {"", "uuid", true, false},
     {"", "memory_mib", true, false},
+    {"", "hugepages", false, false},
     {"", "vcpus", false, false},
     {"", "cpu", false, false},
     {"", "machine", true, false},

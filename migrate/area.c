@@ -326,11 +326,33 @@ static AreaContent look_inside(FerryArea *area, const char *uuid, GError **error
     return AREA_REFUSED;
 }
 
+static bool out_of_space(void)
+{
+    return errno == ENOSPC || errno == EDQUOT;
+}
+
+// Takes the blocks of the whole area from the file system, so that a save does not have to, and
+// cannot find it full. Where the file system cannot do that the file stays sparse.
+static bool reserve(FerryArea *area, uint64_t bytes, GError **error)
+{
+    int done;
+    while ((done = fallocate(area->fd, 0, 0, (off_t)bytes)) != 0 && errno == EINTR)
+        ;
+    if (done == 0 || !out_of_space())
+        return true;
+    io_error(area->path, "its file system has no room for the VM's memory", error);
+    if (ftruncate(area->fd, (off_t)area->size) != 0) // gives back what was there to be had
+        g_debug("%s: %s", area->path, g_strerror(errno));
+    return false;
+}
+
 static bool grow(FerryArea *area, uint64_t memory_mib, GError **error)
 {
     uint64_t needed = ferry_area_size_needed(memory_mib);
     if (area->is_block_device || area->size >= needed)
         return large_enough(area, memory_mib, error);
+    if (!reserve(area, needed, error))
+        return false;
     if (ftruncate(area->fd, (off_t)needed) != 0)
         return io_error(area->path, "cannot be made large enough", error);
     area->size = needed;
@@ -367,8 +389,13 @@ bool ferry_area_prepare(const char *path, const char *uuid, const char *vm, uint
     if (area == NULL)
         return false;
     AreaContent content = look_inside(area, uuid, error);
-    if (content == AREA_REFUSED || !grow(area, memory_mib, error))
+    if (content == AREA_REFUSED)
         return false;
+    if (!grow(area, memory_mib, error)) {
+        if (create)
+            unlink(path);
+        return false;
+    }
     return content == AREA_OURS || format(area, uuid, vm, error);
 }
 

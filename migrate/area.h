@@ -20,7 +20,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(FerryArea, ferry_area_close)
 // there and large enough), writes an EMPTY record. An area that is already this VM's (same uuid) is
 // left as it is, grown if it is a file and too small. FERRY_ERROR_OTHER_VM / FORMAT: it holds
 // another VM's record or something else that is not blank, and is not touched; the message says how
-// to clear it.
+// to clear it. FERRY_ERROR_IO with "no room": the file system has not enough; nothing is left behind.
 bool ferry_area_prepare(const char *path, const char *uuid, const char *vm, uint64_t memory_mib,
                         GError **error);
 // The same checks without writing.

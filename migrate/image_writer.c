@@ -8,7 +8,9 @@
 #include <string.h>
 
 enum {
-    THREADS = 4,
+    // Writes under way at once: passes after the first send single pages, and storage answers each
+    // of them after a while only.
+    THREADS = 16,
     // Pages between two looks at the index blocks behind the cursor: so much may be on its way before
     // a target can read it. In later passes each page may be of another index block.
     FIRST_PASS_PAGES = 4096,
@@ -302,6 +304,9 @@ static bool begin_extent(FerryImageWriter *writer, uint64_t page, GError **error
         return false;
     extent->offset = page_offset(writer, page);
     extent->crcs = &writer->entries[page];
+    // What an earlier pass wrote where this extent may grow to can still be on its way.
+    if (!ferry_writers_settle(writer->writers, extent->offset, FERRY_EXTENT, error))
+        return false;
     writer->extent = extent;
     writer->extent_end = page;
     return true;
@@ -314,9 +319,6 @@ bool ferry_image_writer_page(FerryImageWriter *writer, uint64_t page, const uint
         return false;
     if ((writer->extent == NULL || page != writer->extent_end) &&
         !begin_extent(writer, page, error))
-        return false;
-    // The page, or its index block, of an earlier pass may still be on its way.
-    if (!ferry_writers_settle(writer->writers, page_offset(writer, page), FERRY_PAGE, error))
         return false;
     FerryExtent *extent = writer->extent;
     memcpy(extent->buffer + extent->bytes, bytes, FERRY_PAGE);

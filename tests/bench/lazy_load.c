@@ -168,6 +168,7 @@ static double ms(gint64 from, gint64 to)
 }
 
 typedef struct {
+    gint64 saving, saved; // from the command to QEMU until the image is sealed
     gint64 began, paused, cont;
     Asker count, sum, gap;
 } Times;
@@ -177,6 +178,10 @@ static void print_times(const Restore *f, const Times *times)
     const FerryPagerProgress *loads = &f->loads;
     gint64 began = times->began;
     double mib = (double)loads->bytes_total / (1024 * 1024);
+    double saved_mib = (double)f->saved.bytes_written / (1024 * 1024);
+    printf("saved                  %8.1f ms, %.0f MiB, %.0f MiB/s\n",
+           ms(times->saving, times->saved), saved_mib,
+           saved_mib * 1000 / ms(times->saving, times->saved));
     if (f->lazy)
         printf("device state sent      %8.1f ms\n", ms(began, f->running_at));
     printf("QEMU ready (paused)    %8.1f ms\n", ms(began, times->paused));
@@ -233,7 +238,9 @@ static void load(Restore *f, const Options *options, const char *sum)
     Times times = {.count = {.fd = guest_connect(), .request = "c\n", .end = &end},
                    .sum = {.fd = guest_connect(), .request = "sum\n"},
                    .gap = {.request = "gap\n"}};
+    times.saving = g_get_monotonic_time();
     restore_save(f, &f->area);
+    times.saved = g_get_monotonic_time();
     FerryPager *pager = restore_begin_load(f);
     int monitor = oob_monitor_open(f->vm.run_dir, "web1");
     times.began = g_get_monotonic_time();

@@ -198,6 +198,19 @@ static void test_i440fx(void)
     g_assert_nonnull(strstr(value_of(argv, "-device", 1), "\"bus\":\"pci.0\""));
 }
 
+static void test_hugepages(void)
+{
+    g_autoptr(HvDefinition) definition = test_definition(NULL, ",\"hugepages\":true");
+    g_autoptr(GPtrArray) argv = words(definition, HV_LAUNCH_COLD);
+    g_assert_cmpstr(value_of(argv, "-m", 0), ==, "size=65536K");
+    g_assert_cmpstr(value_of(argv, "-machine", 0), ==,
+                    "type=pc-q35-7.2,accel=kvm,dump-guest-core=off,memory-backend=pc.ram");
+    g_assert_cmpstr(value_of(argv, "-object", 0), ==,
+                    "{\"qom-type\":\"memory-backend-memfd\",\"id\":\"pc.ram\","
+                    "\"x-use-canonical-path-for-ramblock-id\":false,\"size\":67108864,"
+                    "\"hugetlb\":true,\"hugetlbsize\":2097152,\"share\":true}");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -209,6 +222,7 @@ int main(int argc, char **argv)
     g_test_add_func("/command-line/addresses-stay", test_addresses_stay);
     g_test_add_func("/command-line/boot", test_boot);
     g_test_add_func("/command-line/memory-under-tcg", test_memory_under_tcg);
+    g_test_add_func("/command-line/hugepages", test_hugepages);
     g_test_add_func("/command-line/i440fx", test_i440fx);
     return g_test_run();
 }

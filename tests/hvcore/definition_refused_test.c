@@ -33,6 +33,7 @@ static const Case cases[] = {
     {"memory_mib", "64.0", "memory_mib: ", "whole number"},
     {"memory_mib", "\"64\"", "memory_mib: ", "whole number"},
     {"memory_mib", "-1", "memory_mib: ", "between"},
+    {"hugepages", "\"yes\"", "hugepages: ", "true or false"},
     {"vcpus", "0", "vcpus: ", "between 1 and 1024"},
     {"vcpus", "1025", "vcpus: ", "between"},
     {"cpu", "\"qemu64 -enable\"", "cpu: ", "model"},

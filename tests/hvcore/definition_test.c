@@ -7,7 +7,7 @@
 
 static const char full[] =
     "{\"name\":\"db-1.prod\",\"uuid\":\"3F2A6C1E-0B5D-4F2E-9A7C-5D1E8B2F4A60\","
-    "\"memory_mib\":2048,\"vcpus\":4,\"cpu\":\"EPYC,-sse4a\",\"machine\":\"pc-i440fx-10.0\","
+    "\"memory_mib\":2048,\"hugepages\":true,\"vcpus\":4,\"cpu\":\"EPYC,-sse4a\",\"machine\":\"pc-i440fx-10.0\","
     "\"firmware\":\"/usr/share/ovmf/OVMF.fd\",\"boot\":{\"kernel\":\"/k\",\"initrd\":\"/i\","
     "\"cmdline\":\"root=/dev/vda ro\"},\"disks\":[{\"id\":\"root\",\"type\":\"block\",\"path\":"
     "\"/dev/mapper/lun1\",\"format\":\"qcow2\",\"read_only\":true},{\"type\":\"iscsi\",\"url\":"
@@ -28,6 +28,7 @@ static HvDefinition *parse(const char *text)
 static void test_defaults(void)
 {
     g_autoptr(HvDefinition) d = test_definition("/shared/web1.img", "");
+    g_assert_false(d->hugepages);
     g_assert_cmpuint(d->vcpus, ==, 1);
     g_assert_cmpstr(d->cpu, ==, "qemu64");
     g_assert_cmpstr(d->firmware, ==, "bios");
@@ -47,6 +48,7 @@ static void test_everything(void)
 {
     g_autoptr(HvDefinition) d = parse(full);
     g_assert_cmpstr(d->uuid, ==, "3f2a6c1e-0b5d-4f2e-9a7c-5d1e8b2f4a60");
+    g_assert_true(d->hugepages);
     g_assert_cmpint(d->disks[0].type, ==, HV_DISK_BLOCK);
     g_assert_true(d->disks[0].read_only);
     g_assert_cmpint(d->disks[1].type, ==, HV_DISK_ISCSI);

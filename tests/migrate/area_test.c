@@ -3,7 +3,9 @@
 #include "tests/migrate/area_support.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -102,6 +104,57 @@ static void test_file_grows(void)
     g_assert_true(ferry_area_prepare(f.path, TEST_UUID, "guest", 4096, &error));
     g_assert_true(ferry_area_check(f.path, TEST_UUID, 4096, &error));
     g_assert_no_error(error);
+    area_fixture_clear(&f);
+}
+
+// A file system of a test's own, with room for MIB.
+static bool mount_small(const AreaFixture *f, unsigned mib)
+{
+    g_autofree char *options = g_strdup_printf("size=%um", mib);
+    return unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("tmpfs", f->dir, "tmpfs", 0, options) == 0;
+}
+
+// Its blocks are taken when it is made: a save does not find the file system full.
+static void test_reserved(void)
+{
+    AreaFixture f;
+    g_autoptr(GError) error = NULL;
+    struct stat status;
+    area_fixture_file(&f, 0);
+    if (mount_small(&f, 200)) {
+        g_assert_true(ferry_area_prepare(f.path, TEST_UUID, "guest", 64, &error));
+        g_assert_no_error(error);
+        g_assert_cmpint(stat(f.path, &status), ==, 0);
+        g_assert_cmpuint((uint64_t)status.st_blocks * 512, >=, ferry_area_size_needed(64));
+        g_assert_false(ferry_area_prepare(f.path, TEST_UUID, "guest", 4096, &error)); // grows
+        g_assert_error(error, FERRY_ERROR, FERRY_ERROR_IO);
+        g_assert_nonnull(strstr(error->message, "no room"));
+        g_assert_cmpint(stat(f.path, &status), ==, 0);
+        g_assert_cmpuint((uint64_t)status.st_size, ==, ferry_area_size_needed(64));
+        g_assert_cmpint(read_record(f.path).state, ==, FERRY_EMPTY);
+        g_assert_cmpint(umount(f.dir), ==, 0);
+    } else {
+        g_test_skip("no file system can be mounted here");
+    }
+    area_fixture_clear(&f);
+}
+
+static void test_no_room(void)
+{
+    AreaFixture f;
+    g_autoptr(GError) error = NULL;
+    struct stat status;
+    area_fixture_file(&f, 0);
+    if (mount_small(&f, 40)) {
+        g_assert_false(ferry_area_prepare(f.path, TEST_UUID, "guest", 64, &error));
+        g_assert_error(error, FERRY_ERROR, FERRY_ERROR_IO);
+        g_assert_nonnull(strstr(error->message, f.path));
+        g_assert_cmpint(stat(f.path, &status), ==, -1); // nothing is left behind
+        g_assert_cmpint(umount(f.dir), ==, 0);
+    } else {
+        g_test_skip("no file system can be mounted here");
+    }
     area_fixture_clear(&f);
 }
 
@@ -212,6 +265,8 @@ int main(int argc, char **argv)
     g_test_add_func("/area/block-device", test_block_device);
     g_test_add_func("/area/too-small", test_too_small);
     g_test_add_func("/area/file-grows", test_file_grows);
+    g_test_add_func("/area/reserved", test_reserved);
+    g_test_add_func("/area/no-room", test_no_room);
     g_test_add_func("/area/foreign-data", test_foreign_data);
     g_test_add_func("/area/no-such-place", test_no_such_place);
     g_test_add_func("/area/torn-slot", test_torn_slot);
