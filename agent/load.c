@@ -3,6 +3,7 @@
 
 #include "agent/status.h"
 #include "agent/worker.h"
+#include "hvcore/hugepages.h"
 
 enum {
     POLL_MS = 200,
@@ -125,6 +126,7 @@ static void start_again(AgentVm *vm, const char *socket)
     // The image is of the epoch before the commit's.
     load->pager = ferry_pager_start_again(vm->agent->config->libexec_dir,
                                           vm->definition->state_area, socket,
+                                          hv_hugepages_block(vm->definition),
                                           vm->record.epoch - 1, &pager_events, vm, &error);
     if (load->pager == NULL)
         lost(vm, error);

@@ -4,6 +4,7 @@
 #include "agent/load.h"
 #include "agent/messages.h"
 #include "agent/status.h"
+#include "hvcore/hugepages.h"
 #include "migrate/pager.h"
 
 #include <string.h>
@@ -114,9 +115,12 @@ static void qemu_listens(HvVm *hv, const GError *error, gpointer data)
         prepare_failed(in, error);
         return;
     }
-    in->pager = (in->lazy ? ferry_pager_start_lazy : ferry_pager_start)(
-        vm->agent->config->libexec_dir, vm->definition->state_area, in->socket, &pager_events, in,
-        &failure);
+    const char *libexec = vm->agent->config->libexec_dir, *area = vm->definition->state_area;
+    in->pager = in->lazy ? ferry_pager_start_lazy(libexec, area, in->socket,
+                                                  hv_hugepages_block(vm->definition),
+                                                  &pager_events, in, &failure)
+                         : ferry_pager_start(libexec, area, in->socket, &pager_events, in,
+                                             &failure);
     if (in->pager == NULL)
         prepare_failed(in, failure);
 }
@@ -363,8 +367,7 @@ static const FerryTargetOps target_ops = {
 static bool loads_lazily(AgentVm *vm)
 {
     g_autoptr(HvDefinition) wanted = agent_vm_wanted(vm);
-    // The lazy load sends pages of 4 KiB one by one; QEMU wants whole host pages.
-    if (wanted->restore == HV_RESTORE_EAGER || vm->definition->hugepages)
+    if (wanted->restore == HV_RESTORE_EAGER)
         return false;
     if (!vm->agent->node->userfaultfd)
         agent_events_add(vm->agent->events, "warning", "vm.restore-eager", vm->name, NULL,

@@ -2,6 +2,7 @@
 #include "hvcore/command_line.h"
 
 #include "hvcore/definition_private.h"
+#include "hvcore/hugepages.h"
 #include "hvcore/iscsi_url.h"
 #include <inttypes.h>
 #include <string.h>
@@ -9,7 +10,6 @@
 // Slots on the root bus. Fixed: a saved VM's devices must come back at the same addresses. 0, 1 and
 // 31 are the chipset's.
 enum { SLOT_RNG = 2, SLOT_NICS = 3, SLOT_DISKS = SLOT_NICS + HV_MAX_NICS };
-#define RAM_BLOCK "pc.ram" // QEMU's own name for a PC's memory
 // QEMU rounds a memory size to this.
 enum { TCG_EXTRA_KIB = 8 };
 G_STATIC_ASSERT((int)SLOT_DISKS + HV_MAX_DISKS <= 31);
@@ -70,7 +70,7 @@ static void add_hugepages(GPtrArray *argv, const HvDefinition *definition)
 {
     add_json(argv, "-object",
              json_pack("{s:s, s:s, s:b, s:I, s:b, s:I, s:b}", "qom-type", "memory-backend-memfd",
-                       "id", RAM_BLOCK, "x-use-canonical-path-for-ramblock-id", 0, "size",
+                       "id", HV_HUGEPAGE_BLOCK, "x-use-canonical-path-for-ramblock-id", 0, "size",
                        (json_int_t)(definition->memory_mib << 20), "hugetlb", 1, "hugetlbsize",
                        (json_int_t)HV_HUGEPAGE_MIB << 20, "share", 1));
 }
@@ -93,7 +93,7 @@ static void add_machine(GPtrArray *argv, const HvCommandLineInput *input)
     add(argv, "-uuid", definition->uuid);
     add_format(argv, "-machine", "type=%s,accel=%s,dump-guest-core=off%s", definition->machine,
                input->node->accelerator,
-               definition->hugepages ? ",memory-backend=" RAM_BLOCK : "");
+               definition->hugepages ? ",memory-backend=" HV_HUGEPAGE_BLOCK : "");
     add(argv, "-cpu", definition->cpu);
     add_format(argv, "-smp", "cpus=%" PRIu32, definition->vcpus);
     add_memory(argv, input);

@@ -24,3 +24,8 @@ bool hv_hugepages_look(HvHugepages *pages)
     *pages = (HvHugepages){total, free_pages > reserved ? free_pages - reserved : 0};
     return true;
 }
+
+const char *hv_hugepages_block(const HvDefinition *definition)
+{
+    return definition->hugepages ? HV_HUGEPAGE_BLOCK : NULL;
+}

@@ -17,6 +17,7 @@ enum {
     FERRY_MAX_HOT = 65536,          // entries of the hot list
     FERRY_ENTRIES = 511,            // index entries in a block of 4 KiB
     FERRY_OVERHEAD_MIB = 64,        // ROM and video blocks beside the VM's memory
+    FERRY_HUGE = 2 * 1024 * 1024,
     FERRY_JOURNAL_SLOTS = 128,      // the journal is a ring
     FERRY_JOURNAL_MAX = 1000,       // index blocks that one of its blocks names
 };
@@ -67,6 +68,7 @@ typedef struct {
     char name[256];
     uint64_t length;     // bytes, a multiple of FERRY_PAGE
     uint64_t first_page; // in the image's page numbering
+    bool huge;           // not on storage: the loading QEMU has it in pages of FERRY_HUGE bytes
 } FerryBlock;
 
 typedef struct {

@@ -249,6 +249,18 @@ void ferry_image_reader_free(FerryImageReader *reader)
     g_free(reader);
 }
 
+bool ferry_image_reader_set_huge(FerryImageReader *reader, const char *name, GError **error)
+{
+    for (uint32_t i = 0; i < reader->descriptor.n_blocks; i++) {
+        FerryBlock *block = &reader->descriptor.blocks[i];
+        if (strcmp(block->name, name) != 0 || block->length % FERRY_HUGE != 0)
+            continue;
+        block->huge = true;
+        return true;
+    }
+    return corrupt(reader, "it has no RAM block that fits into huge pages", error);
+}
+
 const FerryRecord *ferry_image_reader_record(const FerryImageReader *reader)
 {
     return &reader->record;

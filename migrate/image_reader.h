@@ -17,6 +17,10 @@ FerryImageReader *ferry_image_reader_open_again(FerryArea *area, uint64_t epoch,
 void ferry_image_reader_free(FerryImageReader *reader);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(FerryImageReader, ferry_image_reader_free)
 
+// The QEMU that loads it has RAM block NAME in huge pages. FERRY_ERROR_CORRUPT: no such block, or its
+// length is no multiple of them.
+bool ferry_image_reader_set_huge(FerryImageReader *reader, const char *name, GError **error);
+
 const FerryRecord *ferry_image_reader_record(const FerryImageReader *reader);
 const FerryDescriptor *ferry_image_reader_descriptor(const FerryImageReader *reader);
 // What QEMU wrote after RAM: descriptor's tail_length bytes, borrowed.

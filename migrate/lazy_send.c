@@ -6,6 +6,7 @@
 enum {
     BATCH = 16, // pages of bulk that a fault may have to wait for before it is written
     BULK_RUNS = 4,
+    LONG_RUN = 256,
     // Bulk is read in shorter runs, one at a time, while the guest faults: its reads wait less.
     QUIET_US = 100 * 1000,
     SHORT_RUN = FERRY_NEAR_PAGES,
@@ -14,8 +15,11 @@ enum {
     RESERVE = 16, // reads kept for faults
 };
 
+typedef enum { FAULT, NEAR, BULK, N_KINDS } Kind;
+
 typedef struct {
     FerryRun *run;   // NULL: free
+    Kind kind;       // as it was taken
     uint8_t *buffer; // the run's present pages, each at its place
     unsigned reading;
     uint32_t at; // pages before it were looked at
@@ -23,7 +27,7 @@ typedef struct {
 
 // Pages that are written together.
 typedef struct {
-    uint64_t pages[BATCH];
+    uint64_t pages[FERRY_UNIT_PAGES];
     uint32_t n;
     gint64 asked_at[BATCH]; // of those that are faults
     uint32_t n_asked;
@@ -35,7 +39,7 @@ struct FerryLazySend {
     FerryStreamOut *out;
     FerryPageQueue *queue;
     Work works[FERRY_RUNS];
-    unsigned bulk, near; // works that are no faults, those near one apart
+    unsigned busy[N_KINDS]; // works of each
     uint64_t bytes;
     gint64 last_fault;
     bool hurry;
@@ -53,11 +57,11 @@ static FerryRun *take_bulk(FerryLazySend *send)
 {
     bool quiet = send->hurry || g_get_monotonic_time() - send->last_fault > QUIET_US;
     bool urgent = !send->hurry && ferry_page_queue_urgent(send->queue);
-    unsigned busy = ferry_page_queue_near(send->queue) ? send->near : send->bulk;
+    unsigned busy = send->busy[ferry_page_queue_near(send->queue) ? NEAR : BULK];
     if (urgent || busy >= (quiet ? BULK_RUNS : 1) ||
         ferry_reads_under_way(send->reads) + FERRY_RUN_PAGES / SMALL_GAP + RESERVE > FERRY_READS_MAX)
         return NULL;
-    return ferry_page_queue_take(send->queue, false, quiet ? FERRY_RUN_PAGES : SHORT_RUN);
+    return ferry_page_queue_take(send->queue, false, quiet ? LONG_RUN : SHORT_RUN);
 }
 
 static FerryRun *take(FerryLazySend *send)
@@ -78,19 +82,12 @@ static uint32_t stretch_end(const Work *work, const FerryLazySend *send, uint32_
     return end;
 }
 
-static void count(FerryLazySend *send, const FerryRun *run, unsigned n)
-{
-    if (run->near)
-        send->near += n;
-    else if (!run->fault)
-        send->bulk += n;
-}
-
 static bool begin_work(FerryLazySend *send, Work *work, GError **error)
 {
     const FerryRun *run = work->run;
     work->at = work->reading = 0;
-    count(send, run, 1);
+    work->kind = run->fault ? FAULT : run->near ? NEAR : BULK;
+    send->busy[work->kind]++;
     if (work->buffer == NULL)
         work->buffer = ferry_buffer_new((size_t)FERRY_RUN_PAGES * FERRY_PAGE);
     if (!ferry_image_reader_need(send->reader, run->first, run->n, error))
@@ -169,17 +166,26 @@ static void add_wanted(FerryLazySend *send, FerryRun *run, Batch *batch)
     }
 }
 
+static bool any_present(const FerryLazySend *send, const FerryRun *run)
+{
+    uint32_t i = 0;
+    while (i < run->n && !is_present(send, run->first + i))
+        i++;
+    return i < run->n;
+}
+
 static void fill(FerryLazySend *send, Work *work, Batch *batch)
 {
     FerryRun *run = work->run;
+    bool zeros = run->fault || run->near || (run->unit && any_present(send, run));
     batch->n = batch->n_asked = 0;
     add_wanted(send, run, batch);
     if (batch->n_asked > 0)
         return;
     if (run->fault && work->at == 0)
         batch->asked_at[batch->n_asked++] = run->asked_at;
-    while (work->at < run->n && batch->n < BATCH)
-        add_page(send, batch, run->first + work->at++, run->fault || run->near);
+    while (work->at < run->n && (run->unit || batch->n < BATCH))
+        add_page(send, batch, run->first + work->at++, zeros);
 }
 
 static bool write_batch(const FerryLazySend *send, const Work *work, const Batch *batch,
@@ -217,7 +223,7 @@ static bool send_some(FerryLazySend *send, Work *work, GError **error)
     note_latencies(send, &batch);
     if (work->at < work->run->n || work->run->n_wanted > 0)
         return true;
-    count(send, work->run, -1u);
+    send->busy[work->kind]--;
     ferry_page_queue_finish(send->queue, work->run);
     work->run = NULL;
     return true;
@@ -260,6 +266,11 @@ FerryLazySend *ferry_lazy_send_new(FerryImageReader *reader, FerryReads *reads,
     send->queue =
         ferry_page_queue_new(ferry_image_reader_descriptor(reader)->total_pages, linear);
     send->latencies = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+    for (uint32_t i = 0; i < ferry_image_reader_descriptor(reader)->n_blocks; i++) {
+        const FerryBlock *block = &ferry_image_reader_descriptor(reader)->blocks[i];
+        if (block->huge)
+            ferry_page_queue_units(send->queue, block->first_page, block->length / FERRY_PAGE);
+    }
     return send;
 }
 

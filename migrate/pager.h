@@ -39,16 +39,16 @@ typedef struct {
 FerryPager *ferry_pager_start(const char *libexec_dir, const char *area_path,
                               const char *socket_path, const FerryPagerEvents *events,
                               gpointer data, GError **error);
-// The same for a lazy load.
+// The same for a lazy load. HUGE_BLOCK: the RAM block that QEMU has in huge pages, NULL = none.
 FerryPager *ferry_pager_start_lazy(const char *libexec_dir, const char *area_path,
-                                   const char *socket_path, const FerryPagerEvents *events,
-                                   gpointer data, GError **error);
+                                   const char *socket_path, const char *huge_block,
+                                   const FerryPagerEvents *events, gpointer data, GError **error);
 // Goes on with a lazy load whose pager went away, without a further command: QEMU listens again,
 // on SOCKET_PATH (QMP migrate-recover). EPOCH is the image's; the record may be CONSUMED (EPOCH + 1)
 // by now. Events as for a lazy load; progress counts what is sent from now on.
 FerryPager *ferry_pager_start_again(const char *libexec_dir, const char *area_path,
-                                    const char *socket_path, uint64_t epoch,
-                                    const FerryPagerEvents *events, gpointer data, GError **error);
+                                    const char *socket_path, const char *huge_block,
+                                    uint64_t epoch, const FerryPagerEvents *events, gpointer data, GError **error);
 // A lazy pager reads the image of EPOCH along while it is still being saved, and gives QEMU what is
 // there; before ferry_pager_load. That nothing of it stays that the sealed image does not have is the
 // pager's own care.

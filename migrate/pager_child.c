@@ -90,22 +90,28 @@ FerryPager *ferry_pager_start(const char *libexec_dir, const char *area_path,
 }
 
 FerryPager *ferry_pager_start_lazy(const char *libexec_dir, const char *area_path,
-                                   const char *socket_path, const FerryPagerEvents *events,
-                                   gpointer data, GError **error)
+                                   const char *socket_path, const char *huge_block,
+                                   const FerryPagerEvents *events, gpointer data, GError **error)
 {
     g_autofree char *program = g_build_filename(libexec_dir, "vmferry-pager", NULL);
-    const char *argv[] = {program, "--lazy", "--area", area_path, "--socket", socket_path, NULL};
+    const char *argv[] = {program,     "--lazy",       "--area",   area_path, "--socket",
+                          socket_path, "--huge-block", huge_block, NULL};
+    if (huge_block == NULL)
+        argv[6] = NULL;
     return start(argv, events, data, error);
 }
 
 FerryPager *ferry_pager_start_again(const char *libexec_dir, const char *area_path,
-                                    const char *socket_path, uint64_t epoch,
-                                    const FerryPagerEvents *events, gpointer data, GError **error)
+                                    const char *socket_path, const char *huge_block,
+                                    uint64_t epoch, const FerryPagerEvents *events, gpointer data,
+                                    GError **error)
 {
     g_autofree char *program = g_build_filename(libexec_dir, "vmferry-pager", NULL);
     g_autofree char *number = g_strdup_printf("%" G_GUINT64_FORMAT, epoch);
-    const char *argv[] = {program,    "--recover", number, "--area", area_path,
-                          "--socket", socket_path, NULL};
+    const char *argv[] = {program,    "--recover", number,         "--area",   area_path,
+                          "--socket", socket_path, "--huge-block", huge_block, NULL};
+    if (huge_block == NULL)
+        argv[7] = NULL;
     return start(argv, events, data, error);
 }
 

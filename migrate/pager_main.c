@@ -23,6 +23,7 @@ enum { PROGRESS_US = 200 * 1000 };
 typedef struct {
     char *area, *socket;
     gboolean lazy, linear;
+    char *huge_block;
     gint64 recover; // the epoch, 0 = no
 } Options;
 
@@ -134,6 +135,12 @@ static json_t *loaded_event(const Told *told, const FerryFaultStats *stats)
     return event;
 }
 
+static bool set_huge(const Options *options, FerryImageReader *reader, GError **error)
+{
+    return options->huge_block == NULL ||
+           ferry_image_reader_set_huge(reader, options->huge_block, error);
+}
+
 typedef bool (*LazyFn)(const FerryLazyLoad *load, const FerryLazyEvents *events, void *env,
                        FerryFaultStats *stats, GError **error);
 
@@ -150,8 +157,10 @@ static bool load_lazy_with(LazyFn load_it, const FerryLazyLoad *load, GError **e
     return true;
 }
 
-// Reads along until the image is sealed, if it is told to.
-static bool load_ahead(FerryArea *area, FerryLazyLoad *load, uint64_t *epoch, GError **error)
+// Reads along until the image is sealed, if it is told to. Not into huge pages: one that QEMU has a
+// part of would count as whole.
+static bool load_ahead(const Options *options, FerryArea *area, FerryLazyLoad *load,
+                       uint64_t *epoch, GError **error)
 {
     bool ahead, other;
     if (!next_command(load->commands, "load", "preload", &ahead, epoch, error))
@@ -159,21 +168,23 @@ static bool load_ahead(FerryArea *area, FerryLazyLoad *load, uint64_t *epoch, GE
     if (!ahead)
         return true;
     load->ahead = ferry_load_ahead_new(area, load->reads, load->fd, *epoch);
-    return (load->linear || ferry_load_ahead_run(load->ahead, load->commands, error)) &&
+    return (options->linear || options->huge_block != NULL ||
+            ferry_load_ahead_run(load->ahead, load->commands, error)) &&
            next_command(load->commands, "load", NULL, &other, epoch, error);
 }
 
-static bool load_lazy(FerryArea *area, FerryLazyLoad *load, GError **error)
+static bool load_lazy(const Options *options, FerryArea *area, FerryLazyLoad *load, GError **error)
 {
     uint64_t epoch;
     signal(SIGPIPE, SIG_IGN);
     g_autoptr(FerryReads) reads = ferry_reads_new(area);
     load->reads = reads;
     g_autoptr(FerryImageReader) reader = NULL;
-    if (load_ahead(area, load, &epoch, error))
+    if (load_ahead(options, area, load, &epoch, error))
         reader = ferry_image_reader_open_lazy(area, epoch, error);
     load->reader = reader;
-    bool fine = reader != NULL && load_lazy_with(ferry_load_lazy, load, error);
+    bool fine = reader != NULL && set_huge(options, reader, error) &&
+                load_lazy_with(ferry_load_lazy, load, error);
     ferry_load_ahead_free(load->ahead);
     return fine;
 }
@@ -196,7 +207,7 @@ static bool load(const Options *options, FerryCommands *commands, GError **error
     if (lazily.fd < 0)
         return false;
     g_autoptr(FerryArea) area = ferry_area_open(options->area, error);
-    bool fine = area != NULL && (options->lazy ? load_lazy(area, &lazily, error)
+    bool fine = area != NULL && (options->lazy ? load_lazy(options, area, &lazily, error)
                                                : load_eager(area, lazily.fd, commands, error));
     close(lazily.fd);
     return fine;
@@ -214,7 +225,7 @@ static bool recover(const Options *options, FerryCommands *commands, GError **er
     g_autoptr(FerryImageReader) reader =
         ferry_image_reader_open_again(area, (uint64_t)options->recover, error);
     FerryLazyLoad lazily = {.reader = reader, .reads = reads, .commands = commands};
-    lazily.fd = reader != NULL ? connected(options, error) : -1;
+    lazily.fd = reader != NULL && set_huge(options, reader, error) ? connected(options, error) : -1;
     if (lazily.fd < 0)
         return false;
     bool fine = load_lazy_with(ferry_load_lazy_again, &lazily, error);
@@ -238,6 +249,8 @@ static bool parse(int argc, char **argv, Options *options)
         {"socket", 0, 0, G_OPTION_ARG_FILENAME, &options->socket, "QEMU's incoming socket", "PATH"},
         {"lazy", 0, 0, G_OPTION_ARG_NONE, &options->lazy,
          "let the guest run while its pages follow", NULL},
+        {"huge-block", 0, 0, G_OPTION_ARG_STRING, &options->huge_block,
+         "RAM block that QEMU has in huge pages of 2 MiB", "NAME"},
         {"linear", 0, 0, G_OPTION_ARG_NONE, &options->linear,
          "send pages in order, whatever the guest does; to compare with", NULL},
         {"recover", 0, 0, G_OPTION_ARG_INT64, &options->recover,
@@ -261,5 +274,6 @@ int main(int argc, char **argv)
     int code = parse(argc, argv, &options) ? run(&options) : 2;
     g_free(options.area);
     g_free(options.socket);
+    g_free(options.huge_block);
     return code;
 }

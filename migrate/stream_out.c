@@ -161,6 +161,8 @@ static void add_ram_start(FerryStreamOut *out)
     for (uint32_t i = 0; i < descriptor->n_blocks; i++) {
         add_name(out, descriptor->blocks[i].name);
         add64(out, descriptor->blocks[i].length);
+        if (descriptor->blocks[i].huge) // told to a QEMU that was advised of postcopy only
+            add64(out, FERRY_HUGE);
     }
     add_section_end(out);
 }
@@ -251,6 +253,15 @@ static void add_discard_all(FerryStreamOut *out)
     }
 }
 
+// Of all blocks, as bits.
+static uint64_t page_sizes(const FerryDescriptor *descriptor)
+{
+    uint64_t sizes = 0;
+    for (uint32_t i = 0; i < descriptor->n_blocks; i++)
+        sizes |= descriptor->blocks[i].huge ? FERRY_HUGE : FERRY_PAGE;
+    return sizes;
+}
+
 bool ferry_stream_out_lazy_head(FerryStreamOut *out, GError **error)
 {
     if (!ferry_stream_out_flush(out, error))
@@ -261,7 +272,7 @@ bool ferry_stream_out_lazy_head(FerryStreamOut *out, GError **error)
         return false;
     add_command(out, QEMU_CMD_OPEN_RETURN_PATH, 0);
     add_command(out, QEMU_CMD_POSTCOPY_ADVISE, 16);
-    add64(out, FERRY_PAGE); // all page sizes of the blocks together
+    add64(out, page_sizes(out->descriptor));
     add64(out, FERRY_PAGE);
     add_ram_start(out);
     add_discard_all(out);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Integration: save and restore under KVM, with a boot sector as guest, where /dev/kvm runs one.
-// With --hugepages its memory is in huge pages, which this machine gets for the test.
+// With --hugepages its memory is in huge pages, which this machine gets for the test, and is loaded
+// lazily.
 #include "hvcore/hugepages.h"
 #include "tests/hvcore/isolate.h"
 #include "tests/migrate/restore_support.h"
@@ -27,6 +28,7 @@ static bool in_hugepages(Restore *f, uint64_t pool)
     HvHugepages pages = {0};
     set_pool(pool + TWO_GUESTS);
     f->vm.definition->hugepages = true; // nobody has read it yet
+    f->lazy = true;
     return hv_hugepages_look(&pages) && pages.available >= TWO_GUESTS;
 }
 

@@ -10,8 +10,8 @@ enum { MEMORY_MIB = 16, DEVICE_LENGTH = 20 };
 static const char tail[] = "device state, opaque\0\x06....{}";
 
 const FerryBlock lazy_blocks[LAZY_BLOCKS] = {
-    {"pc.ram", (uint64_t)LAZY_RAM_PAGES * FERRY_PAGE, 0},
-    {"pc.rom", (uint64_t)LAZY_ROM_PAGES * FERRY_PAGE, LAZY_RAM_PAGES},
+    {"pc.ram", (uint64_t)LAZY_RAM_PAGES * FERRY_PAGE, 0, false},
+    {"pc.rom", (uint64_t)LAZY_ROM_PAGES * FERRY_PAGE, LAZY_RAM_PAGES, false},
 };
 
 bool lazy_is_zero(uint64_t page)

@@ -12,18 +12,6 @@ static void save_running_guest(Restore *f)
     f->lazy = true;
 }
 
-static bool incoming_completed(gpointer data)
-{
-    return ((Restore *)data)->vm.events.migration == HV_MIGRATION_COMPLETED;
-}
-
-static void wait_loaded(Restore *f)
-{
-    g_assert_true(test_wait(&f->loaded, 60));
-    g_assert_no_error(f->error);
-    g_assert_true(test_wait_for(incoming_completed, f, 60));
-}
-
 static void test_paused(Restore *f, gconstpointer data)
 {
     (void)data;
@@ -32,7 +20,7 @@ static void test_paused(Restore *f, gconstpointer data)
     ferry_pager_load(pager, 1);
     test_vm_wait_state(f->vm.vm, HV_RUN_PAUSED);
     g_assert_true(test_wait(&f->running, 60));
-    wait_loaded(f);
+    restore_wait_loaded(f);
     restore_save(f, &f->second);
     restore_compare(f);
 }
@@ -45,7 +33,7 @@ static void test_running(Restore *f, gconstpointer data)
     ferry_pager_load(pager, 1);
     test_vm_wait_state(f->vm.vm, HV_RUN_PAUSED);
     vm_fixture_cont(&f->vm);
-    wait_loaded(f);
+    restore_wait_loaded(f);
     test_vm_wait_state(f->vm.vm, HV_RUN_RUNNING);
 }
 

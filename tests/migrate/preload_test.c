@@ -113,7 +113,7 @@ static void send_pass(Along *along, unsigned every, int steps)
 
 static void begin_writing(Along *along)
 {
-    const FerryBlock block = {"pc.ram", (uint64_t)PAGES * FERRY_PAGE, 0};
+    const FerryBlock block = {"pc.ram", (uint64_t)PAGES * FERRY_PAGE, 0, false};
     g_autoptr(GError) error = NULL;
     FerryRecord record;
     g_assert_true(ferry_area_read_record(along->area, &record, &error));

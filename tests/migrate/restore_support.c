@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "tests/migrate/restore_support.h"
 
+#include "hvcore/hugepages.h"
+
 #include "tests/migrate/oob_monitor.h"
 
 #include <stdlib.h>
@@ -158,8 +160,11 @@ FerryPager *restore_begin_load(Restore *f)
     test_answer_ok(&launched);
     hv_vm_load(f->vm.vm, socket, f->lazy, test_answer_done, &listens);
     test_answer_ok(&listens);
-    FerryPager *pager = (f->lazy ? ferry_pager_start_lazy : ferry_pager_start)(
-        LIBEXEC_DIR, f->area.path, socket, &pager_events, f, &error);
+    FerryPager *pager =
+        f->lazy ? ferry_pager_start_lazy(LIBEXEC_DIR, f->area.path, socket,
+                                         hv_hugepages_block(f->vm.definition), &pager_events, f,
+                                         &error)
+                : ferry_pager_start(LIBEXEC_DIR, f->area.path, socket, &pager_events, f, &error);
     g_assert_no_error(error);
     g_assert_true(test_wait(&f->connected, 30));
     return pager;
@@ -174,7 +179,9 @@ FerryPager *restore_kill_pager(Restore *f, FerryPager *pager, int monitor, unsig
     f->recovered = true;
     f->running = false;
     oob_monitor_recover(monitor, socket);
-    pager = ferry_pager_start_again(LIBEXEC_DIR, f->area.path, socket, 1, &pager_events, f, &error);
+    pager = ferry_pager_start_again(LIBEXEC_DIR, f->area.path, socket,
+                                    hv_hugepages_block(f->vm.definition), 1, &pager_events, f,
+                                    &error);
     g_assert_no_error(error);
     g_assert_true(test_wait(&f->running, 30));
     return pager;
@@ -225,6 +232,18 @@ uint64_t restore_offset_of_a_page(const Restore *f)
     return ferry_image_reader_descriptor(reader)->pages_offset + page * FERRY_PAGE;
 }
 
+static bool incoming_completed(gpointer data)
+{
+    return ((Restore *)data)->vm.events.migration == HV_MIGRATION_COMPLETED;
+}
+
+void restore_wait_loaded(Restore *f)
+{
+    g_assert_true(test_wait(&f->loaded, 60));
+    g_assert_no_error(f->error);
+    g_assert_true(test_wait_for(incoming_completed, f, 60));
+}
+
 void restore_round_trip(Restore *f)
 {
     vm_fixture_launch(&f->vm);
@@ -234,7 +253,7 @@ void restore_round_trip(Restore *f)
     g_assert_cmpuint(f->saved.bytes_written, >=, f->saved.pages_present * FERRY_PAGE);
     g_autoptr(FerryPager) pager = restore_begin_load(f);
     ferry_pager_load(pager, 1);
-    g_assert_true(test_wait(&f->loaded, 60));
+    restore_wait_loaded(f);
     test_vm_wait_state(f->vm.vm, HV_RUN_PAUSED);
     restore_save(f, &f->second);
     restore_compare(f);

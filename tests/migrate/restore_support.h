@@ -31,6 +31,8 @@ FerrySaver *restore_begin_save(Restore *f, const AreaFixture *area);
 void restore_save(Restore *f, AreaFixture *area);
 // The fixture's VM becomes another QEMU that waits for an image, with a pager that is connected.
 FerryPager *restore_begin_load(Restore *f);
+// Everything is loaded, and QEMU says so.
+void restore_wait_loaded(Restore *f);
 // Kills PAGER in the middle of a lazy load and goes on with another one, which is returned; MONITOR
 // as of oob_monitor_open. `loaded` may have come before.
 FerryPager *restore_kill_pager(Restore *f, FerryPager *pager, int monitor, unsigned round);
