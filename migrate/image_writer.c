@@ -25,6 +25,7 @@ struct FerryImageWriter {
     uint64_t cursor;          // the last page that came
     uint64_t since_index;     // pages since the last look at the index
     uint64_t present, zero;
+    uint64_t submitted; // bytes
     uint32_t passes;
     uint64_t *hot; // ring of the pages that came again
     uint64_t n_hot;
@@ -94,8 +95,10 @@ static uint64_t page_offset(const FerryImageWriter *writer, uint64_t page)
 
 static void submit_extent(FerryImageWriter *writer)
 {
-    if (writer->extent != NULL)
-        ferry_writers_submit(writer->writers, g_steal_pointer(&writer->extent));
+    if (writer->extent == NULL)
+        return;
+    writer->submitted += writer->extent->bytes;
+    ferry_writers_submit(writer->writers, g_steal_pointer(&writer->extent));
 }
 
 // --- index ---
@@ -131,6 +134,7 @@ static bool write_index_run(FerryImageWriter *writer, uint64_t *block, GError **
         extent->bytes += FERRY_PAGE;
         writer->dirty[*block] = 0;
     }
+    writer->submitted += extent->bytes;
     ferry_writers_submit(writer->writers, extent);
     return true;
 }
@@ -301,10 +305,12 @@ bool ferry_image_writer_finish(FerryImageWriter *writer, const uint8_t *tail, si
 
 void ferry_image_writer_counts(const FerryImageWriter *writer, FerryImageCounts *counts)
 {
+    uint64_t written = ferry_writers_bytes(writer->writers);
     *counts = (FerryImageCounts){
         .present = writer->present,
         .zero = writer->zero,
-        .bytes_written = ferry_writers_bytes(writer->writers),
+        .bytes_written = written,
+        .bytes_pending = writer->submitted > written ? writer->submitted - written : 0,
         .passes = writer->passes,
         .ram_bytes = writer->descriptor.total_pages * FERRY_PAGE,
     };
