@@ -43,6 +43,8 @@ static void recall(AgentPace *pace)
     json_t *known = json_object_get(pace->vm->last_move, "overhead");
     const char *mode = json_string_value(json_object_get(known, "mode"));
     json_int_t moves = json_integer_value(json_object_get(known, "moves"));
+    if (strcmp(pace->mode, "lazy") == 0)
+        pace->overhead = pace->vm->agent->overhead;
     if (moves > 0 && g_strcmp0(mode, pace->mode) == 0)
         pace->overhead = (FerryOverhead){(unsigned)MIN(moves, G_MAXINT), real(known, "mean_ms"),
                                          real(known, "spread_ms")};
@@ -187,5 +189,7 @@ void agent_pace_end(AgentPace *pace, double blackout_ms, const char *mode, json_
     if (strcmp(mode, pace->mode) != 0) // it was loaded in another way than it looked
         pace->overhead = (FerryOverhead){0};
     ferry_overhead_learn(&pace->overhead, &pace->rest, blackout_ms);
+    if (strcmp(mode, "lazy") == 0)
+        ferry_overhead_learn(&pace->vm->agent->overhead, &pace->rest, blackout_ms);
     json_object_set_new(result, "overhead", overhead_as_json(pace, mode));
 }

@@ -8,9 +8,13 @@ enum {
     // Before any move has been measured.
     OVERHEAD_MS = 40,
     OVERHEAD_SPREAD_MS = 15,
-    // How much a new move counts, as 1 / N: the same as for TCP's round trips.
-    LEARN = 4,
-    SPREADS = 2, // in a margin
+    // How much a new move counts, as 1 / N: at first as much as what is usual, in the end as with
+    // TCP's round trips. One that is far off counts only as far as OUTLIER spreads.
+    LEARN_FIRST = 2,
+    LEARN_LAST = 4,
+    OUTLIER = 3,
+    LEAST_SPREAD_MS = 5, // for that
+    SPREADS = 2,         // in a margin
     // Of max_blackout: QEMU begins the last pass as soon as the rest fits its limit, even where
     // another pass would have left next to nothing. So it does not get all at once.
     FIRST_PART = 10,
@@ -55,15 +59,16 @@ FerryForecast ferry_forecast(const FerryRest *rest, const FerryOverhead *overhea
 
 void ferry_overhead_learn(FerryOverhead *overhead, const FerryRest *rest, double blackout_ms)
 {
+    FerryOverhead before = known(overhead);
+    double part = MIN(LEARN_FIRST + overhead->moves, (unsigned)LEARN_LAST);
+    double most = OUTLIER * MAX(before.spread_ms, (double)LEAST_SPREAD_MS);
     double besides = MAX(blackout_ms - writing_ms(rest), 0.0);
-    if (overhead->moves++ == 0) {
-        overhead->mean_ms = besides;
-        overhead->spread_ms = besides / LEARN;
-        return;
-    }
-    double distance = besides - overhead->mean_ms;
-    overhead->mean_ms += distance / LEARN;
-    overhead->spread_ms += (fabs(distance) - overhead->spread_ms) / LEARN;
+    double distance = besides - before.mean_ms;
+    if (overhead->moves > 0)
+        distance = CLAMP(distance, -most, most);
+    overhead->mean_ms = before.mean_ms + distance / part;
+    overhead->spread_ms = before.spread_ms + (fabs(distance) - before.spread_ms) / part;
+    overhead->moves++;
 }
 
 unsigned ferry_downtime_limit(unsigned max_blackout_ms, const FerryRest *rest,

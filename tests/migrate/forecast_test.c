@@ -61,13 +61,19 @@ static void test_learning(void)
     FerryOverhead overhead = {0};
     ferry_overhead_learn(&overhead, &rest, 65);
     g_assert_cmpuint(overhead.moves, ==, 1);
-    NEAR(overhead.mean_ms, 60);
-    NEAR(overhead.spread_ms, 15);
+    NEAR(overhead.mean_ms, 50); // between what is usual, 40 ms, and 60
+    NEAR(overhead.spread_ms, 17.5);
     double margin = ferry_forecast(&rest, &overhead).margin_ms;
     for (int i = 0; i < 20; i++)
         ferry_overhead_learn(&overhead, &rest, 45);
     g_assert_cmpfloat(fabs(overhead.mean_ms - 40), <, 1);
     g_assert_cmpfloat(ferry_forecast(&rest, &overhead).margin_ms, <, margin / 3);
+    double mean = overhead.mean_ms;
+    ferry_overhead_learn(&overhead, &rest, 3000); // one that was far off, and does not say much
+    g_assert_cmpfloat(overhead.mean_ms, <, mean + 5);
+    for (int i = 0; i < 20; i++)
+        ferry_overhead_learn(&overhead, &rest, 305);
+    g_assert_cmpfloat(fabs(overhead.mean_ms - 300), <, 5); // but what is so from now on is learnt
     for (int i = 0; i < 20; i++)
         ferry_overhead_learn(&overhead, &rest, i % 2 ? 25 : 65);
     g_assert_cmpfloat(overhead.spread_ms, >, 15);
