@@ -4,6 +4,7 @@
 #include "agent/load.h"
 #include "agent/move_in.h"
 #include "agent/move_out.h"
+#include "agent/stay.h"
 #include "agent/status.h"
 
 enum { RECONNECT_MS = 1000 };
@@ -61,6 +62,7 @@ void agent_vm_free(AgentVm *vm)
     agent_move_out_free(vm->out);
     agent_move_in_free(vm->in);
     agent_load_free(vm->load);
+    agent_stay_free(vm->stay);
     hv_vm_free(vm->hv);
     if (vm->definition != NULL)
         hv_definition_unref(vm->definition);

@@ -10,6 +10,7 @@
 
 typedef enum { HV_ON_STOP_SAVE, HV_ON_STOP_SHUTDOWN, HV_ON_STOP_POWEROFF } HvOnStop;
 typedef enum { HV_RESTORE_LAZY, HV_RESTORE_EAGER } HvRestore;
+typedef enum { HV_CONVERGENCE_FORCE, HV_CONVERGENCE_ABORT } HvConvergence;
 typedef enum { HV_DISK_FILE, HV_DISK_BLOCK, HV_DISK_ISCSI } HvDiskType;
 typedef enum { HV_SERIAL_NONE, HV_SERIAL_CONSOLE } HvSerial;
 
@@ -55,6 +56,8 @@ typedef struct HvDefinition {
     HvRestore restore; // whether the guest runs while its pages follow
     char *state_area;         // absolute path of a file in a shared directory, or of a block device
     uint32_t max_blackout_ms; // default 100
+    HvConvergence convergence; // what becomes of a move whose rest does not get small enough
+    uint32_t max_throttle_percent; // how much of its CPU time a save may take from the guest; 0 = none
     HvResources resources;
 } HvDefinition;
 

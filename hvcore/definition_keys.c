@@ -20,6 +20,8 @@ const HvDefinitionKey hv_definition_keys[] = {
     {"", "restore", false, true},
     {"", "state_area", true, false},
     {"", "max_blackout_ms", false, true},
+    {"", "convergence", false, true},
+    {"", "max_throttle_percent", false, true},
     {"", "resources", false, false},
     {"boot", "kernel", true, false},
     {"boot", "initrd", false, false},

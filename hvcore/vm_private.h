@@ -47,6 +47,7 @@ struct HvVm {
     HvRunState run_state;
     HvMigrationStatus migration;
     bool incoming_runs; // incoming: QEMU says that the device state is being or has been loaded
+    unsigned max_throttle; // of saves, per cent
     guint settle_timer;
 
     GQueue later; // answers to be given from the main loop

@@ -35,6 +35,7 @@ struct FerryImageWriter {
     uint64_t cursor;          // the last page that came
     uint64_t since_index;     // pages since the last look at the index
     uint64_t present, zero;
+    uint64_t submitted; // bytes
     uint32_t passes;
     uint64_t *hot; // ring of the pages that came again
     uint64_t n_hot;
@@ -70,8 +71,10 @@ static uint64_t page_offset(const FerryImageWriter *writer, uint64_t page)
 
 static void submit_extent(FerryImageWriter *writer)
 {
-    if (writer->extent != NULL)
-        ferry_writers_submit(writer->writers, g_steal_pointer(&writer->extent));
+    if (writer->extent == NULL)
+        return;
+    writer->submitted += writer->extent->bytes;
+    ferry_writers_submit(writer->writers, g_steal_pointer(&writer->extent));
 }
 
 // Any bytes to any aligned place, the last page filled up with zeros.
@@ -87,6 +90,7 @@ static bool write_bytes(FerryImageWriter *writer, const void *bytes, size_t leng
         extent->bytes = ferry_whole_pages(part);
         memcpy(extent->buffer, (const uint8_t *)bytes + done, part);
         memset(extent->buffer + part, 0, extent->bytes - part);
+        writer->submitted += extent->bytes;
         ferry_writers_submit(writer->writers, extent);
         done += part;
     }
@@ -139,7 +143,6 @@ bool ferry_image_writer_blocks(FerryImageWriter *writer, const FerryBlock *block
     return write_descriptor(writer, &writer->descriptor_length, &writer->descriptor_crc32c, error);
 }
 
-
 // --- index ---
 
 // Whether pages of this index block, or the block itself, are being written.
@@ -175,6 +178,7 @@ static bool write_index_run(FerryImageWriter *writer, uint64_t *block, GError **
         uint32_t number = (uint32_t)*block;
         g_array_append_val(writer->published, number);
     }
+    writer->submitted += extent->bytes;
     ferry_writers_submit(writer->writers, extent);
     return true;
 }
@@ -390,10 +394,12 @@ bool ferry_image_writer_finish(FerryImageWriter *writer, const uint8_t *tail, si
 
 void ferry_image_writer_counts(const FerryImageWriter *writer, FerryImageCounts *counts)
 {
+    uint64_t written = ferry_writers_bytes(writer->writers);
     *counts = (FerryImageCounts){
         .present = writer->present,
         .zero = writer->zero,
-        .bytes_written = ferry_writers_bytes(writer->writers),
+        .bytes_written = written,
+        .bytes_pending = writer->submitted > written ? writer->submitted - written : 0,
         .passes = writer->passes,
         .ram_bytes = writer->descriptor.total_pages * FERRY_PAGE,
     };

@@ -11,6 +11,7 @@ typedef struct FerryImageWriter FerryImageWriter;
 typedef struct {
     uint64_t present, zero; // pages
     uint64_t bytes_written; // to storage
+    uint64_t bytes_pending; // on their way there
     uint32_t passes;        // over RAM, as the order of pages tells
     uint64_t ram_bytes;
 } FerryImageCounts;

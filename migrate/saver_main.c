@@ -36,8 +36,9 @@ static json_t *counts_as_json(const Saver *saver, const char *event)
 {
     FerryImageCounts counts;
     ferry_image_writer_counts(saver->writer, &counts);
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "event", event, "bytes_written",
-                     (json_int_t)counts.bytes_written, "stream_bytes",
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "event", event, "bytes_written",
+                     (json_int_t)counts.bytes_written, "bytes_pending",
+                     (json_int_t)counts.bytes_pending, "stream_bytes",
                      (json_int_t)saver->stream_bytes, "pages_present", (json_int_t)counts.present,
                      "pages_zero", (json_int_t)counts.zero, "passes", (json_int_t)counts.passes,
                      "ram_bytes", (json_int_t)counts.ram_bytes);

@@ -17,6 +17,10 @@ NODES = ("n1", "n2", "n3")
 GUEST_PORT = 7777
 
 
+class Skip(Exception):
+    """Says why a test cannot run on this machine."""
+
+
 class CommandFailed(Exception):
     def __init__(self, argv, code, out, err):
         super().__init__(f"{' '.join(map(str, argv))}: exit code {code}\n{out}{err}")

@@ -14,7 +14,7 @@ static const char full[] =
     "\"iscsi://10.0.0.9/iqn.2020-01.org.example:t1/1\"}],\"nics\":[{\"id\":\"lan\",\"bridge\":"
     "\"br0\",\"mac\":\"52:54:00:AA:bb:01\",\"model\":\"e1000e\"},{\"bridge\":\"br1\"}],"
     "\"serial\":\"none\",\"on_stop\":\"shutdown\",\"state_area\":\"/shared/db.state\","
-    "\"max_blackout_ms\":250,\"resources\":{\"cpu_weight\":200,\"io_weight\":50,"
+    "\"max_blackout_ms\":250,\"convergence\":\"abort\",\"max_throttle_percent\":0,\"resources\":{\"cpu_weight\":200,\"io_weight\":50,"
     "\"memory_max_mib\":4096}}";
 
 static HvDefinition *parse(const char *text)
@@ -35,6 +35,8 @@ static void test_defaults(void)
     g_assert_cmpint(d->serial, ==, HV_SERIAL_CONSOLE);
     g_assert_cmpint(d->on_stop, ==, HV_ON_STOP_SAVE);
     g_assert_cmpuint(d->max_blackout_ms, ==, 100);
+    g_assert_cmpint(d->convergence, ==, HV_CONVERGENCE_FORCE);
+    g_assert_cmpuint(d->max_throttle_percent, ==, 80);
     g_assert_null(d->kernel);
     g_assert_cmpuint(d->n_disks, ==, 1);
     g_assert_cmpstr(d->disks[0].id, ==, "disk0");
@@ -56,6 +58,8 @@ static void test_everything(void)
     g_assert_cmpstr(d->disks[1].id, ==, "disk1");
     g_assert_cmpstr(d->nics[0].mac, ==, "52:54:00:aa:bb:01");
     g_assert_cmpint(d->on_stop, ==, HV_ON_STOP_SHUTDOWN);
+    g_assert_cmpint(d->convergence, ==, HV_CONVERGENCE_ABORT);
+    g_assert_cmpuint(d->max_throttle_percent, ==, 0);
     g_assert_cmpuint(d->resources.memory_max_mib, ==, 4096);
 }
 
@@ -96,7 +100,8 @@ static void test_pending(void)
 {
     g_autoptr(HvDefinition) now = test_definition("/a", "");
     g_autoptr(HvDefinition) live =
-        test_definition("/a", ",\"on_stop\":\"poweroff\",\"max_blackout_ms\":5");
+        test_definition("/a", ",\"on_stop\":\"poweroff\",\"max_blackout_ms\":5,"
+                              "\"convergence\":\"abort\",\"max_throttle_percent\":20");
     g_autoptr(HvDefinition) next =
         test_definition("/b", ",\"vcpus\":2,\"boot\":{\"kernel\":\"/k\"}");
     g_autofree char *none = hv_definition_pending(now, live);
