@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "agent/load.h"
 
+#include "agent/quarantine.h"
 #include "agent/status.h"
 #include "agent/worker.h"
 
@@ -179,14 +180,16 @@ static void pager_loaded(FerryPager *pager, const FerryPagerProgress *progress, 
     over(data, progress);
 }
 
-// A damaged image stays damaged; a pager that ended is replaced, the guest only waits.
+// A damaged image stays damaged; a pager that ended for another reason is replaced, the guest only
+// waits.
 static void pager_failed(FerryPager *pager, const GError *error, gpointer data)
 {
     (void)pager;
     AgentVm *vm = data;
     g_autoptr(GError) copy = g_error_copy(error); // the pager's own, which goes
     if (g_error_matches(copy, FERRY_ERROR, FERRY_ERROR_CORRUPT)) {
-        lost(vm, copy);
+        drop(vm);
+        agent_quarantine_begin(vm, copy);
         return;
     }
     g_clear_pointer(&vm->load->pager, ferry_pager_free);

@@ -81,6 +81,15 @@ static void pager_loaded(FerryPager *pager, const FerryPagerProgress *progress, 
     report_loaded(in);
 }
 
+// QEMU has all that it needs to run: another pager can go on, and the commit is decided without it.
+// A damaged image ends the load all the same, if it is not too late.
+static void load_cut(AgentMoveIn *in, const GError *error)
+{
+    in->load_error = g_error_copy(error);
+    if (g_error_matches(error, FERRY_ERROR, FERRY_ERROR_CORRUPT))
+        ferry_target_loaded(in->target, "", 0, error);
+}
+
 static void pager_failed(FerryPager *pager, const GError *error, gpointer data)
 {
     (void)pager;
@@ -88,7 +97,7 @@ static void pager_failed(FerryPager *pager, const GError *error, gpointer data)
     if (in->preparing)
         prepare_failed(in, error);
     else if (in->lazy && in->pager_done)
-        in->load_error = g_error_copy(error); // the commit is decided without it
+        load_cut(in, error);
     else
         ferry_target_loaded(in->target, "", 0, error);
 }

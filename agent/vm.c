@@ -4,6 +4,7 @@
 #include "agent/load.h"
 #include "agent/move_in.h"
 #include "agent/move_out.h"
+#include "agent/quarantine.h"
 #include "agent/status.h"
 
 enum { RECONNECT_MS = 1000 };
@@ -61,6 +62,7 @@ void agent_vm_free(AgentVm *vm)
     agent_move_out_free(vm->out);
     agent_move_in_free(vm->in);
     agent_load_free(vm->load);
+    agent_quarantine_free(vm->quarantine);
     hv_vm_free(vm->hv);
     if (vm->definition != NULL)
         hv_definition_unref(vm->definition);
@@ -145,6 +147,8 @@ static void qemu_exited(HvVm *hv, int status, gpointer data)
         agent_move_out_qemu_exited(vm->out);
     else if (vm->in != NULL)
         agent_move_in_qemu_exited(vm->in);
+    else if (vm->quarantine != NULL)
+        agent_quarantine_qemu_exited(vm);
     else if (vm->state == AGENT_VM_STOPPING)
         agent_vm_stop_exited(vm);
     else if (vm->state == AGENT_VM_STARTING)

@@ -10,6 +10,7 @@ typedef struct AgentVm AgentVm;
 typedef struct AgentMoveOut AgentMoveOut;
 typedef struct AgentMoveIn AgentMoveIn;
 typedef struct AgentLoad AgentLoad;
+typedef struct AgentQuarantine AgentQuarantine;
 
 typedef enum {
     AGENT_VM_UNKNOWN,  // not looked yet, or could not find out
@@ -37,6 +38,7 @@ struct AgentVm {
     AgentMoveOut *out;
     AgentMoveIn *in;
     AgentLoad *load;  // it runs, but its pages are still being loaded
+    AgentQuarantine *quarantine; // that load failed: QEMU goes, then the record is written
     GError *start_error; // why a start was given up; told when its QEMU is gone
     GQueue starts;   // waiters for RUNNING
     GQueue stops;    // waiters for ABSENT

@@ -140,9 +140,9 @@ static void record_known(AgentVm *vm, const FerryRecord *record, const GError *e
         start_failed(vm, error != NULL ? error : refused);
     } else if (record->state == FERRY_QUARANTINED) {
         refused = g_error_new(AGENT_ERROR, AGENT_ERROR_REFUSED,
-                              "the saved memory of %s failed to load and is quarantined; look at "
-                              "the storage, then `vmferry discard %s` lets it start cold",
-                              vm->name, vm->name);
+                              "the saved memory of %s in %s failed to load and is quarantined; look "
+                              "at the storage, then `vmferry discard %s` lets it start cold",
+                              vm->name, vm->definition->state_area, vm->name);
         start_failed(vm, refused);
     } else if (record->state == FERRY_SEALED) {
         hv_definition_unref(vm->definition);

@@ -67,6 +67,19 @@ class Cluster:
     def show(self, vm):
         return self.json("show", vm)
 
+    def events(self, *argv):
+        """One node's; the ids are that node's own."""
+        lines = self.vmferry("--json", "events", *argv).stdout.splitlines()
+        return [json.loads(line) for line in lines]
+
+    def last_event(self):
+        return max((event["id"] for event in self.events()), default=0)
+
+    def events_of(self, vm, since):
+        """Kinds and messages of the VM's events after the event SINCE."""
+        return [(event["type"], event["message"])
+                for event in self.events("--since", str(since)) if event.get("vm") == vm]
+
     def node_of(self, vm):
         shown = self.show(vm)
         return shown["node"] if shown["state"] == "running" else None
