@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "tests/migrate/restore_support.h"
 
-#include "tests/migrate/oob_monitor.h"
-
 #include <stdlib.h>
 #include <string.h>
+
+enum { RECOVER_MS = 10 * 1000 };
 
 // --- saver and pager ---
 
@@ -165,7 +165,7 @@ FerryPager *restore_begin_load(Restore *f)
     return pager;
 }
 
-FerryPager *restore_kill_pager(Restore *f, FerryPager *pager, int monitor, unsigned round)
+FerryPager *restore_kill_pager(Restore *f, FerryPager *pager, unsigned round)
 {
     g_autoptr(GError) error = NULL;
     g_autofree char *name = g_strdup_printf("recover%u.sock", round);
@@ -173,7 +173,8 @@ FerryPager *restore_kill_pager(Restore *f, FerryPager *pager, int monitor, unsig
     ferry_pager_free(pager);
     f->recovered = true;
     f->running = false;
-    oob_monitor_recover(monitor, socket);
+    hv_process_recover(f->vm.run_dir, f->vm.definition->name, socket, RECOVER_MS, &error);
+    g_assert_no_error(error);
     pager = ferry_pager_start_again(LIBEXEC_DIR, f->area.path, socket, 1, &pager_events, f, &error);
     g_assert_no_error(error);
     g_assert_true(test_wait(&f->running, 30));

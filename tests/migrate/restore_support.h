@@ -31,9 +31,9 @@ FerrySaver *restore_begin_save(Restore *f, const AreaFixture *area);
 void restore_save(Restore *f, AreaFixture *area);
 // The fixture's VM becomes another QEMU that waits for an image, with a pager that is connected.
 FerryPager *restore_begin_load(Restore *f);
-// Kills PAGER in the middle of a lazy load and goes on with another one, which is returned; MONITOR
-// as of oob_monitor_open. `loaded` may have come before.
-FerryPager *restore_kill_pager(Restore *f, FerryPager *pager, int monitor, unsigned round);
+// Kills PAGER in the middle of a lazy load and goes on with another one, which is returned. `loaded`
+// may have come before.
+FerryPager *restore_kill_pager(Restore *f, FerryPager *pager, unsigned round);
 // Both areas hold the same memory.
 void restore_compare(const Restore *f);
 // Where the first area has its first present page.
