@@ -28,6 +28,7 @@ struct Agent {
     GHashTable *preferences; // VM -> sweeps since when nobody needs its constraint
     GHashTable *peeking; // VMs whose record is being looked at for that
     GHashTable *saved;     // VM -> record state last seen on storage, while nobody runs it
+    GHashTable *lost;      // node -> when it left the cluster last (gint64: wall clock, ms)
     GQueue deferred;       // messages that came before adoption was done
     bool adopting;
     bool ready;            // adoption done, RA socket and API are open

@@ -109,14 +109,27 @@ static const FerryPagerEvents pager_events = {
     .running = pager_running,
 };
 
+static void say_eager(AgentVm *vm, const char *why)
+{
+    agent_events_add(vm->agent->events, "warning", "vm.restore-eager", vm->name, NULL,
+                     "%s is loaded whole before it runs: on %s QEMU cannot use userfaultfd (%s); run "
+                     "it as root, or set vm.unprivileged_userfaultfd=1",
+                     vm->name, vm->agent->name, why);
+}
+
 static void qemu_listens(HvVm *hv, const GError *error, gpointer data)
 {
-    (void)hv;
     AgentVm *vm = data;
     AgentMoveIn *in = vm->in;
     g_autoptr(GError) failure = NULL;
     if (in == NULL)
         return;
+    if (in->lazy && g_error_matches(error, HV_ERROR, HV_ERROR_QMP)) { // it tried userfaultfd itself
+        say_eager(vm, error->message);
+        in->lazy = false;
+        hv_vm_load(hv, in->socket, false, qemu_listens, vm);
+        return;
+    }
     if (error != NULL) {
         prepare_failed(in, error);
         return;
@@ -373,10 +386,7 @@ static bool loads_lazily(AgentVm *vm)
     if (wanted->restore == HV_RESTORE_EAGER)
         return false;
     if (!vm->agent->node->userfaultfd)
-        agent_events_add(vm->agent->events, "warning", "vm.restore-eager", vm->name, NULL,
-                         "%s is loaded whole before it runs: %s has no userfaultfd (run QEMU as "
-                         "root, or set vm.unprivileged_userfaultfd=1)",
-                         vm->name, vm->agent->name);
+        say_eager(vm, "the kernel denies it to vmferryd, too");
     return vm->agent->node->userfaultfd;
 }
 

@@ -113,6 +113,16 @@ bool agent_vm_is_here(const AgentVm *vm)
     return vm->state != AGENT_VM_ABSENT;
 }
 
+// A save or move that waited for a load takes its job before the state changes.
+static void end_waiting_job(AgentVm *vm)
+{
+    g_autoptr(GError) error =
+        g_error_new(AGENT_ERROR, AGENT_ERROR_FAILED, "%s is %s on %s before all of its memory was there",
+                    vm->name, agent_vm_state_name(vm->state), vm->agent->name);
+    if (vm->state != AGENT_VM_RUNNING)
+        agent_load_end_job(vm, error);
+}
+
 void agent_vm_set_state(AgentVm *vm, AgentVmState state)
 {
     if (vm->state == state)
@@ -121,6 +131,7 @@ void agent_vm_set_state(AgentVm *vm, AgentVmState state)
            agent_vm_state_name(state));
     vm->state = state;
     agent_status_changed(vm->agent);
+    end_waiting_job(vm);
     if (state == AGENT_VM_ABSENT)
         agent_vm_wake(vm, &vm->loads, NULL);
     if (state == AGENT_VM_ABSENT || state == AGENT_VM_RUNNING || state == AGENT_VM_STRANDED)

@@ -45,6 +45,7 @@ struct AgentVm {
     GQueue departs;  // waiters for the end of a move out
     GQueue arrivals; // waiters for the end of a move in
     GQueue loads;    // waiters for a record that allows a save again
+    AgentJob *load_job; // of the save or move that is first among them
     char *stop_mode; // asked for by an admin for the next stop; NULL = the definition's on_stop
     unsigned stop_timeout_ms; // what Pacemaker gave the stop under way
     guint stop_timer;

@@ -113,6 +113,11 @@ void ferry_pager_load(FerryPager *pager, uint64_t epoch)
                                                 (json_int_t)epoch));
 }
 
+void ferry_pager_hurry(FerryPager *pager)
+{
+    ferry_child_command(pager->child, json_pack("{s:s}", "cmd", "hurry"));
+}
+
 void ferry_pager_redirect(FerryPager *pager, const FerryPagerEvents *events, gpointer data)
 {
     pager->events = *events;

@@ -146,9 +146,8 @@ void restore_save(Restore *f, AreaFixture *area)
     area_fixture_advance(area, FERRY_SEALED, false, &f->image);
 }
 
-FerryPager *restore_begin_load(Restore *f)
+char *restore_begin_incoming(Restore *f)
 {
-    g_autoptr(GError) error = NULL;
     g_auto(TestAnswer) quit = {0}, launched = {0}, listens = {0};
     g_autofree char *socket = g_build_filename(f->vm.dir, "pager.sock", NULL);
     hv_vm_quit(f->vm.vm, test_answer_done, &quit);
@@ -158,6 +157,13 @@ FerryPager *restore_begin_load(Restore *f)
     test_answer_ok(&launched);
     hv_vm_load(f->vm.vm, socket, f->lazy, test_answer_done, &listens);
     test_answer_ok(&listens);
+    return g_steal_pointer(&socket);
+}
+
+FerryPager *restore_begin_load(Restore *f)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *socket = restore_begin_incoming(f);
     FerryPager *pager = (f->lazy ? ferry_pager_start_lazy : ferry_pager_start)(
         LIBEXEC_DIR, f->area.path, socket, &pager_events, f, &error);
     g_assert_no_error(error);
@@ -167,15 +173,20 @@ FerryPager *restore_begin_load(Restore *f)
 
 FerryPager *restore_kill_pager(Restore *f, FerryPager *pager, unsigned round)
 {
+    ferry_pager_free(pager);
+    return restore_go_on(f, round);
+}
+
+FerryPager *restore_go_on(Restore *f, unsigned round)
+{
     g_autoptr(GError) error = NULL;
     g_autofree char *name = g_strdup_printf("recover%u.sock", round);
     g_autofree char *socket = g_build_filename(f->vm.dir, name, NULL);
-    ferry_pager_free(pager);
     f->recovered = true;
     f->running = false;
     hv_process_recover(f->vm.run_dir, f->vm.definition->name, socket, RECOVER_MS, &error);
     g_assert_no_error(error);
-    pager = ferry_pager_start_again(LIBEXEC_DIR, f->area.path, socket, 1, &pager_events, f, &error);
+    FerryPager *pager = ferry_pager_start_again(LIBEXEC_DIR, f->area.path, socket, 1, &pager_events, f, &error);
     g_assert_no_error(error);
     g_assert_true(test_wait(&f->running, 30));
     return pager;
