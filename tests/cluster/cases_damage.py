@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """One flipped bit anywhere in saved memory: never loaded, never silently thrown away."""
 
+from cases_lazy import half_loaded_vm
 from cluster import Vm, wait_for
 from image import DESCRIPTOR, DEVICE_STATE, Image
 
@@ -90,3 +91,23 @@ def test_flipped_bit_while_the_guest_runs(cluster):
         cluster, vm, lambda image: image.flip(image.index_block(image.late_page()) + 9), "index")
     vm.remove()
 
+
+# vmferryd first, so that it does not see the others go.
+END_ALL = "printf '%s page 5 is damaged' {0} > /run/vmferry/{1}/quarantine && " \
+    "kill -9 $(pgrep -o -x vmferryd) {2} $(pgrep -x vmferry-pager)"
+
+
+def test_quarantine_outlives_vmferryd(cluster):
+    """vmferryd dies after it has ended a guest with a damaged page and before the record says so."""
+    vm, target, (guest, before, _) = half_loaded_vm(cluster, "outlived")
+    guest.close()
+    shown = cluster.show("outlived")
+    cluster.on(target, "sh", "-c", END_ALL.format(shown["epoch"], "outlived", shown["pid"]))
+    wait_for("the memory to be quarantined",
+             lambda: cluster.show("outlived")["record_state"] == "quarantined", 60)
+    cluster.wait_online()
+    refused(cluster, vm, "quarantined", "vmferry discard outlived")
+    left = cluster.on(target, "ls", "/run/vmferry/outlived")
+    assert "quarantine" not in left.stdout.split(), left.stdout
+    starts_after_discard(cluster, vm, before[1])
+    vm.remove()

@@ -1,16 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Nodes with another QEMU: Debian 12's own and the one of its backports, and one without userfaultfd."""
 
+import json
 import os
 from contextlib import contextmanager
 
 from cases_kills import kill_pagers
-from cluster import NODES, TOP, Skipped, Vm, wait_for
+from cluster import NODES, TOP, CommandFailed, Skipped, Vm, wait_for
 
 CONFIG = "/etc/vmferry/vmferryd.conf"
 # Sets or removes the key `qemu`, then ends vmferryd, which is started again.
 USE = "sed -i '/^qemu *=/d' {0} && {1} kill $(pgrep -o -x vmferryd)"
 ADD = "sed -i '/^\\[agent\\]/a qemu = {0}' {1} && "
+
+
+def versions_now(cluster):
+    """Of all nodes whose vmferryd answers."""
+    try:
+        return {node["name"]: node.get("qemu_version") for node in cluster.json("node")}
+    except (CommandFailed, json.JSONDecodeError):
+        return {}
 
 
 def set_qemu(cluster, node, path):
@@ -23,7 +32,7 @@ def nodes_with(cluster, path, nodes):
     """The nodes run PATH as their QEMU meanwhile."""
     if os.environ.get("VMFERRY_QEMU"):
         raise Skipped("VMFERRY_QEMU is set: all nodes have that one")
-    versions = {node["name"]: node["qemu_version"] for node in cluster.json("node")}
+    versions = versions_now(cluster)
     try:
         for node in nodes:
             set_qemu(cluster, node, path)
@@ -32,8 +41,7 @@ def nodes_with(cluster, path, nodes):
     finally:
         for node in nodes:
             set_qemu(cluster, node, None)
-        wait_for("the nodes' own QEMU again", lambda: versions == {
-            node["name"]: node.get("qemu_version") for node in cluster.json("node")}, 60, 0.5)
+        wait_for("the nodes' own QEMU again", lambda: versions == versions_now(cluster), 60, 0.5)
 
 
 def backports():
@@ -43,13 +51,12 @@ def backports():
     return path
 
 
-def version_of(cluster, name):
-    return next(node.get("qemu_version") for node in cluster.json("node") if node["name"] == name)
-
-
 def wait_version(cluster, node, other_than):
-    return wait_for(f"{node} to have another QEMU", lambda: version_of(cluster, node) not in
-                    (None, other_than) and version_of(cluster, node), 60, 0.5)
+    def another():
+        version = versions_now(cluster).get(node)
+        return version if version != other_than else None
+
+    return wait_for(f"{node} to have another QEMU", another, 60, 0.5)
 
 
 def moves(cluster, vm, route, mode):
