@@ -30,6 +30,7 @@ struct Agent {
     GHashTable *peeking; // VMs whose record is being looked at for that
     GHashTable *saved;     // VM -> record state last seen on storage, while nobody runs it
     FerryOverhead overhead; // of lazy moves away from this node, for VMs that have not moved yet
+    GHashTable *lost;      // node -> when it left the cluster last (gint64: wall clock, ms)
     GQueue deferred;       // messages that came before adoption was done
     bool adopting;
     bool ready;            // adoption done, RA socket and API are open

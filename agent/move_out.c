@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "agent/move_out.h"
 
+#include "agent/load.h"
 #include "agent/messages.h"
 #include "agent/migrate.h"
 #include "agent/pace.h"
@@ -491,9 +492,9 @@ static AgentMoveOut *new_out(AgentVm *vm, const char *peer, AgentJob *job)
     AgentMoveOut *out = g_new0(AgentMoveOut, 1);
     out->vm = vm;
     out->own_job = job == NULL;
-    out->job = job != NULL
-                   ? job
-                   : agent_job_start(vm->agent->jobs, peer != NULL ? "migrate" : "save", vm->name);
+    out->job = job != NULL ? job : agent_load_take_job(vm);
+    if (out->job == NULL)
+        out->job = agent_job_start(vm->agent->jobs, peer != NULL ? "migrate" : "save", vm->name);
     out->pace = agent_pace_new(vm, peer, out->job);
     out->socket = g_build_filename(vm->agent->config->run_dir, vm->name, "saver.sock", NULL);
     out->source = ferry_source_new(&source_ops, out, move, &vm->record, peer, definition);

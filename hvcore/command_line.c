@@ -116,6 +116,12 @@ static void add_monitor(GPtrArray *argv, const char *id, int fd)
     add_format(argv, "-mon", "chardev=%s,mode=control", id);
 }
 
+static void add_rescue_monitor(GPtrArray *argv, int fd)
+{
+    add_format(argv, "-chardev", "socket,id=qmp-rescue,fd=%d", fd);
+    add(argv, "-mon", "chardev=qmp-rescue,mode=control");
+}
+
 static void add_boot(GPtrArray *argv, const HvDefinition *definition)
 {
     add(argv, "-boot", "strict=on");
@@ -222,6 +228,8 @@ GPtrArray *hv_command_line(const HvCommandLineInput *input)
     add_machine(argv, input);
     add_monitor(argv, "qmp", input->qmp_fd);
     add_monitor(argv, "qmp-aux", input->qmp_aux_fd);
+    if (input->rescue_fd >= 0)
+        add_rescue_monitor(argv, input->rescue_fd);
     add_boot(argv, input->definition);
     add_rng(argv, input->definition);
     for (size_t i = 0; i < input->definition->n_nics; i++)

@@ -39,6 +39,7 @@ struct HvVm {
     uint64_t start_time;
     uint64_t epoch;
     int pidfd;
+    int rescue_fd; // as QEMU has it; -1: none
     guint exit_watch;
     guint log_timer;
 

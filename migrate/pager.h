@@ -56,6 +56,9 @@ void ferry_pager_preload(FerryPager *pager, uint64_t epoch);
 // Loads the image of EPOCH. The pager reads the record itself and refuses any that is not SEALED
 // with that epoch.
 void ferry_pager_load(FerryPager *pager, uint64_t epoch);
+// A save or move waits for the end of a lazy load: all of the storage's speed from now on, also while
+// the guest waits for pages.
+void ferry_pager_hurry(FerryPager *pager);
 // From now on events go there.
 void ferry_pager_redirect(FerryPager *pager, const FerryPagerEvents *events, gpointer data);
 // Lets a lazy load go on without us; frees PAGER.

@@ -131,6 +131,11 @@ void ferry_pager_load(FerryPager *pager, uint64_t epoch)
     command(pager, "load", epoch);
 }
 
+void ferry_pager_hurry(FerryPager *pager)
+{
+    ferry_child_command(pager->child, json_pack("{s:s}", "cmd", "hurry"));
+}
+
 void ferry_pager_redirect(FerryPager *pager, const FerryPagerEvents *events, gpointer data)
 {
     pager->events = *events;

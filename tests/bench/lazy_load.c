@@ -4,7 +4,6 @@
 //
 //   lazy-load [--memory MIB] [--fill MIB] [--area PATH] [--idle] [--eager] [--kill N]
 #include "tests/hvcore/isolate.h"
-#include "tests/migrate/oob_monitor.h"
 #include "tests/migrate/restore_support.h"
 
 #include <arpa/inet.h>
@@ -215,7 +214,7 @@ static gboolean on_late(gpointer data)
 }
 
 // Lets PAGER work for a while, then another one goes on.
-static FerryPager *kill_pagers(Restore *f, FerryPager *pager, int monitor, int times)
+static FerryPager *kill_pagers(Restore *f, FerryPager *pager, int times)
 {
     int killed = 0;
     for (; killed < times && !f->loaded; killed++) {
@@ -225,7 +224,7 @@ static FerryPager *kill_pagers(Restore *f, FerryPager *pager, int monitor, int t
         if (!killing.late)
             g_source_remove(timer);
         else if (!f->loaded)
-            pager = restore_kill_pager(f, pager, monitor, (unsigned)killed);
+            pager = restore_kill_pager(f, pager, (unsigned)killed);
     }
     if (times > 0)
         printf("pagers killed          %8d\n", killed);
@@ -242,7 +241,6 @@ static void load(Restore *f, const Options *options, const char *sum)
     restore_save(f, &f->area);
     times.saved = g_get_monotonic_time();
     FerryPager *pager = restore_begin_load(f);
-    int monitor = oob_monitor_open(f->vm.run_dir, "web1");
     times.began = g_get_monotonic_time();
     ferry_pager_load(pager, 1);
     test_vm_wait_state(f->vm.vm, HV_RUN_PAUSED);
@@ -251,7 +249,7 @@ static void load(Restore *f, const Options *options, const char *sum)
     times.cont = g_get_monotonic_time();
     GThread *counting = g_thread_new("count", ask, &times.count);
     GThread *summing = options->idle ? NULL : g_thread_new("sum", ask, &times.sum);
-    pager = kill_pagers(f, pager, monitor, options->kill);
+    pager = kill_pagers(f, pager, options->kill);
     g_assert_true(test_wait(&f->loaded, REPLY_SECONDS));
     g_assert_no_error(f->error);
     end = true;
@@ -266,7 +264,6 @@ static void load(Restore *f, const Options *options, const char *sum)
     g_assert_cmpstr(times.sum.reply, ==, sum);
     close(times.count.fd);
     close(times.sum.fd);
-    close(monitor);
     ferry_pager_free(pager);
 }
 

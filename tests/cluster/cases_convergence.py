@@ -6,7 +6,7 @@ import json
 import time
 from pathlib import Path
 
-from cluster import Skip, Vm, wait_for
+from cluster import Skipped, Vm, wait_for
 
 AREA = "/srv/lun/lun2"
 STORAGE_BYTES = 40_000_000  # a second
@@ -19,7 +19,7 @@ FORECAST = {"expected_blackout_ms", "expected_blackout_margin_ms"}
 def slow_storage(cluster):
     """The state area's device takes STORAGE_BYTES a second."""
     if not LIMITS.exists():
-        raise Skip("no blkio controller of cgroup v1: the storage cannot be made slow here")
+        raise Skipped("no blkio controller of cgroup v1: the storage cannot be made slow here")
     major, minor = (int(number, 16) for number in
                     cluster.on("n1", "stat", "-c", "%t %T", AREA).stdout.split())
     LIMITS.write_text(f"{major}:{minor} {STORAGE_BYTES}\n")

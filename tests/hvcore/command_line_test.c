@@ -11,7 +11,9 @@ static GPtrArray *words_under(const char *accelerator, const HvDefinition *defin
     static const int taps[] = {12, 13};
     const HvNode node = {.qemu_path = (char *)"/usr/bin/qemu",
                          .accelerator = (char *)accelerator};
-    const HvCommandLineInput input = {definition, &node, mode, "/run/vm,ferry/web1", 10, 11, taps};
+    const HvCommandLineInput input = {definition, &node, mode, "/run/vm,ferry/web1",
+                                      10,          11,    mode == HV_LAUNCH_INCOMING ? 14 : -1,
+                                      taps};
     return hv_command_line(&input);
 }
 
@@ -104,7 +106,9 @@ static void test_incoming(void)
     g_assert_false(has(cold, "-incoming"));
     g_assert_cmpstr(value_of(incoming, "-incoming", 0), ==, "defer");
     g_assert_true(has(incoming, "-S"));
-    g_assert_cmpuint(incoming->len, ==, cold->len + 2);
+    g_assert_cmpuint(incoming->len, ==, cold->len + 6);
+    g_assert_cmpstr(value_of(incoming, "-chardev", 2), ==, "socket,id=qmp-rescue,fd=14");
+    g_assert_cmpstr(value_of(incoming, "-mon", 2), ==, "chardev=qmp-rescue,mode=control");
 }
 
 static void test_file_disk(void)

@@ -3,10 +3,10 @@
 
 #include "hvcore/hugepages.h"
 
-#include "tests/migrate/oob_monitor.h"
-
 #include <stdlib.h>
 #include <string.h>
+
+enum { RECOVER_MS = 10 * 1000 };
 
 // --- saver and pager ---
 
@@ -148,9 +148,8 @@ void restore_save(Restore *f, AreaFixture *area)
     area_fixture_advance(area, FERRY_SEALED, false, &f->image);
 }
 
-FerryPager *restore_begin_load(Restore *f)
+char *restore_begin_incoming(Restore *f)
 {
-    g_autoptr(GError) error = NULL;
     g_auto(TestAnswer) quit = {0}, launched = {0}, listens = {0};
     g_autofree char *socket = g_build_filename(f->vm.dir, "pager.sock", NULL);
     hv_vm_quit(f->vm.vm, test_answer_done, &quit);
@@ -160,6 +159,13 @@ FerryPager *restore_begin_load(Restore *f)
     test_answer_ok(&launched);
     hv_vm_load(f->vm.vm, socket, f->lazy, test_answer_done, &listens);
     test_answer_ok(&listens);
+    return g_steal_pointer(&socket);
+}
+
+FerryPager *restore_begin_load(Restore *f)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *socket = restore_begin_incoming(f);
     FerryPager *pager =
         f->lazy ? ferry_pager_start_lazy(LIBEXEC_DIR, f->area.path, socket,
                                          hv_hugepages_block(f->vm.definition), &pager_events, f,
@@ -170,18 +176,24 @@ FerryPager *restore_begin_load(Restore *f)
     return pager;
 }
 
-FerryPager *restore_kill_pager(Restore *f, FerryPager *pager, int monitor, unsigned round)
+FerryPager *restore_kill_pager(Restore *f, FerryPager *pager, unsigned round)
+{
+    ferry_pager_free(pager);
+    return restore_go_on(f, round);
+}
+
+FerryPager *restore_go_on(Restore *f, unsigned round)
 {
     g_autoptr(GError) error = NULL;
     g_autofree char *name = g_strdup_printf("recover%u.sock", round);
     g_autofree char *socket = g_build_filename(f->vm.dir, name, NULL);
-    ferry_pager_free(pager);
     f->recovered = true;
     f->running = false;
-    oob_monitor_recover(monitor, socket);
-    pager = ferry_pager_start_again(LIBEXEC_DIR, f->area.path, socket,
-                                    hv_hugepages_block(f->vm.definition), 1, &pager_events, f,
-                                    &error);
+    hv_process_recover(f->vm.run_dir, f->vm.definition->name, socket, RECOVER_MS, &error);
+    g_assert_no_error(error);
+    FerryPager *pager = ferry_pager_start_again(LIBEXEC_DIR, f->area.path, socket,
+                                                hv_hugepages_block(f->vm.definition), 1,
+                                                &pager_events, f, &error);
     g_assert_no_error(error);
     g_assert_true(test_wait(&f->running, 30));
     return pager;
