@@ -30,7 +30,8 @@ static bool unusable(GError **error, const char *format, ...)
 
 // Under TCG a save while the guest runs could lose writes, as hvcore/command_line.c says, and there
 // is no way around it: huge pages are always whole words of QEMU's bitmap.
-static bool check_hugepages(const HvDefinition *definition, const HvNodeCheck *check, GError **error)
+static bool check_hugepages(const HvDefinition *definition, const HvNodeCheck *check,
+                            GError **error)
 {
     HvHugepages pages;
     uint64_t needed = definition->memory_mib / HV_HUGEPAGE_MIB;

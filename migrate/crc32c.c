@@ -76,7 +76,7 @@ __attribute__((target("sse4.2"))) static uint64_t word(uint64_t state, const uin
 }
 
 __attribute__((target("sse4.2,pclmul"))) static uint64_t three_lanes(uint64_t state,
-                                                                      const uint8_t *data)
+                                                                     const uint8_t *data)
 {
     uint64_t first = state, second = 0, third = 0;
     for (const uint8_t *end = data + LANE; data < end; data += 8) {
@@ -87,9 +87,8 @@ __attribute__((target("sse4.2,pclmul"))) static uint64_t three_lanes(uint64_t st
     return carry(first, over_two) ^ carry(second, over_one) ^ third;
 }
 
-__attribute__((target("sse4.2,pclmul"))) static uint32_t by_instruction(uint32_t crc,
-                                                                        const uint8_t *data,
-                                                                        size_t length)
+__attribute__((target("sse4.2,pclmul"))) static uint32_t
+by_instruction(uint32_t crc, const uint8_t *data, size_t length)
 {
     uint64_t state = ~crc;
     make_shifts();

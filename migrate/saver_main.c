@@ -195,8 +195,8 @@ int main(int argc, char **argv)
                 error != NULL ? error->message : "--area, --socket and --epoch are needed");
         return 2;
     }
-    // The guest goes first. A thread inherits this from the one that makes it, so it is set before
-    // there are others.
+    // The guest goes first, in I/O too where the scheduler derives its priority from this. A thread
+    // inherits it from the one that makes it, so it is set before there are others.
     setpriority(PRIO_PROCESS, 0, NICE);
     ferry_program_end_with_agent();
     int code = save(&options, &error) ? 0 : ferry_program_failed(error);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The bytes that QEMU's `migrate` sends for a guest, without a QEMU: one pass over its pages, some of
-// them zero, the others random. In QEMU's own manner, too: writev of 64 parts, headers and pages.
+// The bytes that QEMU's `migrate` sends for a guest, without a QEMU: one pass over its pages, some
+// of them zero, the others random. In QEMU's own manner, too: writev of 64 parts, headers and
+// pages.
 //
 //   saver-stream --socket PATH [--memory MIB] [--zero PERCENT] [--every N]
 #include "migrate/qemu_stream.h"

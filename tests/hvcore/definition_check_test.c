@@ -64,28 +64,46 @@ static void test_files(void)
     expect_missing(",\"firmware\":\"/tmp\"", "firmware: ", "not a file");
 }
 
+static HvDefinition *with_memory(uint64_t mib, const char *extra)
+{
+    g_autofree char *base = test_definition_text(NULL, extra);
+    g_auto(GStrv) parts = g_strsplit(base, "\"memory_mib\":64", 2);
+    g_autofree char *key = g_strdup_printf("\"memory_mib\":%" G_GUINT64_FORMAT, mib);
+    g_autofree char *text = g_strjoinv(key, parts);
+    g_autoptr(GError) error = NULL;
+    HvDefinition *definition = hv_definition_parse(text, &error);
+    g_assert_no_error(error);
+    return definition;
+}
+
 static void test_memory(void)
 {
-    g_autofree char *base = test_definition_text(NULL, "");
-    g_auto(GStrv) parts = g_strsplit(base, "\"memory_mib\":64", 2);
-    g_autofree char *text = g_strjoinv("\"memory_mib\":67108864", parts);
     g_autoptr(GError) error = NULL;
-    g_autoptr(HvDefinition) definition = hv_definition_parse(text, &error);
-    g_assert_no_error(error);
+    g_autoptr(HvDefinition) definition = with_memory(67108864, "");
     g_assert_false(hv_definition_check_node(definition, &kvm, &error));
     g_assert_error(error, HV_ERROR, HV_ERROR_RESOURCE);
     g_assert_true(g_str_has_prefix(error->message, "memory_mib: 67108864 MiB, but this node has "));
     g_assert_nonnull(strstr(error->message, "choose a larger node"));
 }
 
+// All of the machine's memory is never free, but a VM may have it already.
+static void test_memory_it_has(void)
+{
+    const HvNodeCheck has_it = {.accelerator = "kvm", .has_memory = true};
+    uint64_t total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) >> 20;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(HvDefinition) definition = with_memory(total, "");
+    g_assert_false(hv_definition_check_node(definition, &kvm, &error));
+    g_assert_nonnull(strstr(error->message, "available on this node"));
+    g_clear_error(&error);
+    g_assert_true(hv_definition_check_node(definition, &has_it, &error));
+    g_assert_no_error(error);
+}
+
 static void test_hugepages(void)
 {
-    g_autofree char *base = test_definition_text(NULL, ",\"hugepages\":true");
-    g_auto(GStrv) parts = g_strsplit(base, "\"memory_mib\":64", 2);
-    g_autofree char *text = g_strjoinv("\"memory_mib\":67108864", parts);
     g_autoptr(GError) error = NULL;
-    g_autoptr(HvDefinition) definition = hv_definition_parse(text, &error);
-    g_assert_no_error(error);
+    g_autoptr(HvDefinition) definition = with_memory(67108864, ",\"hugepages\":true");
     g_assert_false(hv_definition_check_node(definition, &kvm, &error));
     g_assert_error(error, HV_ERROR, HV_ERROR_RESOURCE);
     g_assert_true(g_str_has_prefix(error->message, "hugepages: "));
@@ -108,6 +126,7 @@ int main(int argc, char **argv)
     g_test_add_func("/check/bridge", test_bridge);
     g_test_add_func("/check/files", test_files);
     g_test_add_func("/check/memory", test_memory);
+    g_test_add_func("/check/memory-it-has", test_memory_it_has);
     g_test_add_func("/check/hugepages", test_hugepages);
     int result = g_test_run();
     g_free(image);

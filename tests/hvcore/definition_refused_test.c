@@ -114,6 +114,14 @@ static void test_text(void)
     test_refused("{} trailing", "the VM definition", "end of file");
 }
 
+static void test_half_a_hugepage(void)
+{
+    test_refused("{\"name\":\"a\",\"uuid\":\"3f2a6c1e-0b5d-4f2e-9a7c-5d1e8b2f4a60\","
+                 "\"memory_mib\":65,\"hugepages\":true,\"machine\":\"pc-q35-7.2\","
+                 "\"state_area\":\"/s\"}",
+                 "hugepages: ", "multiple of 2 MiB");
+}
+
 static void test_too_long(void)
 {
     g_autofree char *blanks = g_strnfill(64 * 1024, ' ');
@@ -141,6 +149,7 @@ int main(int argc, char **argv)
         g_test_add_data_func(path, &cases[i], test_case);
     }
     g_test_add_func("/definition-refused/text", test_text);
+    g_test_add_func("/definition-refused/half-a-hugepage", test_half_a_hugepage);
     g_test_add_func("/definition-refused/too-long", test_too_long);
     g_test_add_func("/definition-refused/too-many", test_too_many);
     return g_test_run();

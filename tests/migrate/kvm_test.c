@@ -49,8 +49,8 @@ int main(int argc, char **argv)
     test_isolate();
     restore_set_up(&f, NULL);
     hv_hugepages_look(&before);
-    bool possible = vm_fixture_use_kvm(&f.vm, &reason) &&
-                    (!hugepages || in_hugepages(&f, before.total));
+    bool possible =
+        vm_fixture_use_kvm(&f.vm, &reason) && (!hugepages || in_hugepages(&f, before.total));
     if (possible)
         restore_round_trip(&f);
     if (possible && hugepages)

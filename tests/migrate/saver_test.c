@@ -24,8 +24,14 @@ static void set_up(Saver *f, gconstpointer data)
     area_fixture_file(&f->area, 0);
     area_fixture_saving(&f->area, 64);
     g_autofree char *socket = g_build_filename(f->area.dir, "saver.sock", NULL);
-    const char *argv[] = {LIBEXEC_DIR "/vmferry-saver", "--area", f->area.path, "--socket", socket,
-                          "--epoch", "1", NULL};
+    const char *argv[] = {LIBEXEC_DIR "/vmferry-saver",
+                          "--area",
+                          f->area.path,
+                          "--socket",
+                          socket,
+                          "--epoch",
+                          "1",
+                          NULL};
     g_spawn_async_with_pipes(NULL, (char **)(uintptr_t)argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, NULL,
                              NULL, &f->pid, &f->in, &f->out, NULL, &error);
     g_assert_no_error(error);
