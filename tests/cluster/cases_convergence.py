@@ -79,6 +79,11 @@ def speed(guest, seconds=2.0):
     return (guest.counter()[0] - begin) / seconds
 
 
+def held(cluster):
+    """Whether Pacemaker is still kept from a VM."""
+    return "vmferry-hold-" in cluster.on("n1", "cibadmin", "--query").stdout
+
+
 def test_guest_too_fast_stays_where_it_is(cluster):
     vm, guest = busy_vm(cluster, "settled", convergence="abort")
     source, target = other_node(cluster, vm)
@@ -93,6 +98,7 @@ def test_guest_too_fast_stays_where_it_is(cluster):
             assert word in refused.stderr, refused.stderr
         print(f"  {refused.stderr.strip()}")
         wait_for("the guest to be settled", lambda: cluster.node_of(vm.name) == source, 30)
+        wait_for("Pacemaker to be let go", lambda: not held(cluster), 30)
         after = speed(guest)
     assert guest.counter()[1] == boot
     assert guest.sum() == checksum
@@ -104,6 +110,22 @@ def test_guest_too_fast_stays_where_it_is(cluster):
     guest.ask("dirty 0")
     cluster.vmferry("migrate", vm.name, "--to", target)
     assert cluster.qemus(vm.name) == [target]
+    assert guest.counter()[1] == boot and guest.sum() == checksum
+    guest.close()
+    vm.remove()
+
+
+def test_save_is_always_forced(cluster):
+    vm, guest = busy_vm(cluster, "parked", convergence="abort")
+    _, boot = guest.counter()
+    checksum = guest.sum()
+    guest.close()
+    with slow_storage(cluster):
+        cluster.vmferry("stop", vm.name, "--save")
+    assert cluster.show(vm.name)["state"] == "saved"
+    assert events_of(cluster, vm, "move.forced") and not events_of(cluster, vm, "move.given-up")
+    cluster.vmferry("start", vm.name)
+    guest = vm.guest()
     assert guest.counter()[1] == boot and guest.sum() == checksum
     guest.close()
     vm.remove()
