@@ -201,7 +201,7 @@ static void give_up(AgentMoveOut *out)
     g_autofree char *figures = agent_pace_describe(out->pace);
     g_autoptr(GError) error = g_error_new(
         FERRY_ERROR, FERRY_ERROR_ABORTED,
-        "%s changes its memory faster than its state area takes it (%s), and its \"convergence\" is "
+        "%s changes its memory too fast for its state area (%s), and its \"convergence\" is "
         "\"abort\"; move it at a quieter time, allow a larger max_blackout_ms or "
         "max_throttle_percent, or set it to \"force\"",
         out->vm->name, figures);

@@ -114,12 +114,13 @@ FerryPasses ferry_convergence_feed(FerryConvergence *convergence, const FerrySam
     return judge(convergence, sample);
 }
 
+// QEMU counts a page once a pass, however often it was written.
 char *ferry_convergence_describe(const FerryConvergence *convergence)
 {
     const double mb = 1e6;
     GString *text = g_string_new(NULL);
     g_string_printf(text,
-                    "its memory changes by %.0f MB/s, the storage takes %.0f MB/s, and %.0f MB are "
+                    "its memory changes by at least %.0f MB/s, the storage takes %.0f MB/s, and %.0f MB are "
                     "left after each pass",
                     (double)convergence->last.dirty_rate / mb, (double)convergence->rate / mb,
                     (double)convergence->pass_bytes / mb);

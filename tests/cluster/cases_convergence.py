@@ -79,6 +79,11 @@ def speed(guest, seconds=2.0):
     return (guest.counter()[0] - begin) / seconds
 
 
+def held(cluster):
+    """Whether Pacemaker is still kept from a VM."""
+    return "vmferry-hold-" in cluster.on("n1", "cibadmin", "--query").stdout
+
+
 def test_guest_too_fast_stays_where_it_is(cluster):
     vm, guest = busy_vm(cluster, "settled", convergence="abort")
     source, target = other_node(cluster, vm)
@@ -93,6 +98,7 @@ def test_guest_too_fast_stays_where_it_is(cluster):
             assert word in refused.stderr, refused.stderr
         print(f"  {refused.stderr.strip()}")
         wait_for("the guest to be settled", lambda: cluster.node_of(vm.name) == source, 30)
+        wait_for("Pacemaker to be let go", lambda: not held(cluster), 30)
         after = speed(guest)
     assert guest.counter()[1] == boot
     assert guest.sum() == checksum
@@ -109,15 +115,32 @@ def test_guest_too_fast_stays_where_it_is(cluster):
     vm.remove()
 
 
+def test_save_is_always_forced(cluster):
+    vm, guest = busy_vm(cluster, "parked", convergence="abort")
+    _, boot = guest.counter()
+    checksum = guest.sum()
+    guest.close()
+    with slow_storage(cluster):
+        cluster.vmferry("stop", vm.name, "--save")
+    assert cluster.show(vm.name)["state"] == "saved"
+    assert events_of(cluster, vm, "move.forced") and not events_of(cluster, vm, "move.given-up")
+    cluster.vmferry("start", vm.name)
+    guest = vm.guest()
+    assert guest.counter()[1] == boot and guest.sum() == checksum
+    guest.close()
+    vm.remove()
+
+
 def test_forecast_is_told(cluster):
     vm = Vm(cluster, "augur").define()
     guest = vm.guest()
     guest.fill(64)
-    for number in (1, 2):
+    learnt = []
+    for _ in range(2):
         _, target = other_node(cluster, vm)
         cluster.vmferry("migrate", vm.name, "--to", target)
         shown = cluster.show(vm.name)["last_move"]
-        assert shown["overhead"]["moves"] == number, "what was learnt did not move along"
+        learnt.append(shown["overhead"]["moves"])
         job = next(j for j in cluster.json("jobs") if j["kind"] == "migrate" and j["vm"] == "augur")
         pause = [e for e in events_of(cluster, vm, "move.phase")
                  if e["details"]["phase"] == "pause"][-1]
@@ -127,6 +150,7 @@ def test_forecast_is_told(cluster):
             assert said["expected_blackout_margin_ms"] > 0, said
         assert "expected" in pause["message"] and "expected" in done["message"]
         print(f"  {done['message']}")
+    assert learnt[1] == learnt[0] + 1, f"what was learnt did not move along: {learnt}"
     assert not shown["forced"] and shown["throttle_percent"] == 0
     guest.close()
     vm.remove()
