@@ -10,7 +10,8 @@ from cluster import LAB, TOP, Vm, wait_for
 
 # The oldest: a second one is a child between fork and exec.
 KILLER = "import os,sys,subprocess\nif sys.stdin.readline():\n" \
-    " os.kill(int(subprocess.check_output(['pgrep','-o','-x',sys.argv[1]])),int(sys.argv[2]))\n"
+    " found=subprocess.run(['pgrep','-o','-x',sys.argv[1]],stdout=subprocess.PIPE).stdout\n" \
+    " sys.exit(os.kill(int(found),int(sys.argv[2])) if found else 1)\n"
 PHASES = ("rehearse", "save", "pause", "load", "commit", "clean")
 
 
@@ -24,9 +25,12 @@ class Killer:
              program, str(int(number))],
             stdin=subprocess.PIPE)
 
-    def strike(self):
+    def say(self):
         self.process.stdin.write(b"\n")
         self.process.stdin.flush()
+
+    def strike(self):
+        self.say()
         assert self.process.wait(timeout=20) == 0, f"{self.program} was not reached"
 
     def close(self):
