@@ -17,6 +17,9 @@ enum {
 
 typedef enum { FAULT, NEAR, BULK, N_KINDS } Kind;
 
+// Bulk waits until the guest waits for nothing, so that a fault must always find a free run.
+G_STATIC_ASSERT(FERRY_RUNS > (N_KINDS - 1) * BULK_RUNS);
+
 typedef struct {
     FerryRun *run;   // NULL: free
     Kind kind;       // as it was taken
@@ -57,8 +60,8 @@ static FerryRun *take_bulk(FerryLazySend *send)
 {
     bool quiet = send->hurry || g_get_monotonic_time() - send->last_fault > QUIET_US;
     bool urgent = !send->hurry && ferry_page_queue_urgent(send->queue);
-    unsigned busy = send->busy[ferry_page_queue_near(send->queue) ? NEAR : BULK];
-    if (urgent || busy >= (quiet ? BULK_RUNS : 1) ||
+    Kind kind = ferry_page_queue_near(send->queue) ? NEAR : BULK;
+    if (urgent || send->busy[kind] >= (quiet ? BULK_RUNS : 1) ||
         ferry_reads_under_way(send->reads) + FERRY_RUN_PAGES / SMALL_GAP + RESERVE > FERRY_READS_MAX)
         return NULL;
     return ferry_page_queue_take(send->queue, false, quiet ? LONG_RUN : SHORT_RUN);

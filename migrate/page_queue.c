@@ -191,6 +191,7 @@ static Choice next_fault(FerryPageQueue *queue)
     return run;
 }
 
+// Forgets the blocks of which nothing is left.
 static Choice next_near(FerryPageQueue *queue)
 {
     Choice run = {0};
@@ -313,9 +314,9 @@ void ferry_page_queue_known(FerryPageQueue *queue, uint64_t page)
     queue->flags[page] |= SENT | PASSED;
 }
 
-bool ferry_page_queue_near(const FerryPageQueue *queue)
+bool ferry_page_queue_near(FerryPageQueue *queue)
 {
-    return queue->n_near > 0;
+    return next_near(queue).n > 0;
 }
 
 bool ferry_page_queue_urgent(const FerryPageQueue *queue)

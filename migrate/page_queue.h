@@ -55,6 +55,6 @@ void ferry_page_queue_finish(FerryPageQueue *queue, FerryRun *run);
 // PAGE is in QEMU already, from an earlier load that was cut.
 void ferry_page_queue_known(FerryPageQueue *queue, uint64_t page);
 
-bool ferry_page_queue_near(const FerryPageQueue *queue);   // something near a fault may be left
+bool ferry_page_queue_near(FerryPageQueue *queue);         // the next run, if no fault, is near one
 bool ferry_page_queue_urgent(const FerryPageQueue *queue); // the guest waits for something
 bool ferry_page_queue_done(const FerryPageQueue *queue);   // nothing to take, nothing on its way

@@ -46,6 +46,25 @@ static void test_locality(LazyFixture *f, gconstpointer data)
     lazy_finish(f);
 }
 
+// A guest that waits for one page after the other, all over its memory, near those it has and far away.
+static void test_busy_guest(LazyFixture *f, gconstpointer data)
+{
+    (void)data;
+    unsigned asked = 0;
+    lazy_begin(f);
+    for (unsigned i = 0; i < 2000; i++) {
+        uint64_t page = (uint64_t)g_test_rand_int_range(0, LAZY_RAM_PAGES);
+        if (f->seen[page] != 0)
+            continue;
+        fake_qemu_ask(&f->qemu, "pc.ram", page * FERRY_PAGE, FERRY_PAGE);
+        lazy_wait_for(f, page);
+        asked++;
+    }
+    lazy_finish(f);
+    g_assert_cmpuint(f->stats.faults, >, 0);
+    g_assert_cmpuint(f->stats.faults, <=, asked);
+}
+
 static void test_asked_again(LazyFixture *f, gconstpointer data)
 {
     (void)data;
@@ -104,6 +123,7 @@ int main(int argc, char **argv)
     ADD("in-order", NULL, test_in_order);
     ADD("faults", NULL, test_faults);
     ADD("locality", NULL, test_locality);
+    ADD("busy-guest", NULL, test_busy_guest);
     ADD("asked-again", NULL, test_asked_again);
     ADD("damaged", NULL, test_damaged);
     ADD("shut-early", NULL, test_shut_early);
