@@ -14,7 +14,6 @@
 enum { AGAIN_MS = 1000, TRIES = 30 };
 
 struct AgentQuarantine {
-    AgentVm *vm;
     char *why;
     unsigned failures; // to write the record
     guint timer;
@@ -135,7 +134,6 @@ static void write_record(AgentVm *vm)
 static void new_quarantine(AgentVm *vm, char *why)
 {
     vm->quarantine = g_new0(AgentQuarantine, 1);
-    vm->quarantine->vm = vm;
     vm->quarantine->why = why;
     agent_vm_set_state(vm, AGENT_VM_STOPPING);
 }
