@@ -115,8 +115,8 @@ static const FerryPagerEvents pager_events = {
 static void say_eager(AgentVm *vm, const char *why)
 {
     agent_events_add(vm->agent->events, "warning", "vm.restore-eager", vm->name, NULL,
-                     "%s is loaded whole before it runs: on %s QEMU cannot use userfaultfd (%s); run "
-                     "it as root, or set vm.unprivileged_userfaultfd=1",
+                     "%s is loaded whole before it runs: on %s QEMU cannot use userfaultfd (%s); "
+                     "run it as root, or set vm.unprivileged_userfaultfd=1",
                      vm->name, vm->agent->name, why);
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// QEMU is killed, not paused: QMP's `stop` waits for each vCPU to stop, one of them waits for the page
-// that will never come, and the others would run on meanwhile. The record follows when the process is
-// proven gone: QUARANTINED says that nobody runs the VM. Between both, a file in the run directory keeps
-// the reason, so that a vmferryd that is started again goes on, and the VM is not booted cold unasked.
+// QEMU is killed, not paused: QMP's `stop` waits for each vCPU to stop, one of them waits for the
+// page that will never come, and the others would run on meanwhile. The record follows when the
+// process is proven gone: QUARANTINED says that nobody runs the VM. Between both, a file in the run
+// directory keeps the reason, so that a vmferryd that is started again goes on, and the VM is not
+// booted cold unasked.
 #include "agent/quarantine.h"
 
 #include "agent/status.h"
@@ -13,7 +14,6 @@
 enum { AGAIN_MS = 1000, TRIES = 30 };
 
 struct AgentQuarantine {
-    AgentVm *vm;
     char *why;
     unsigned failures; // to write the record
     guint timer;
@@ -32,8 +32,8 @@ static void write_note(const AgentVm *vm)
 {
     g_autoptr(GError) error = NULL;
     g_autofree char *path = note_path(vm);
-    g_autofree char *text = g_strdup_printf("%" G_GUINT64_FORMAT " %s", vm->record.epoch,
-                                            vm->quarantine->why);
+    g_autofree char *text =
+        g_strdup_printf("%" G_GUINT64_FORMAT " %s", vm->record.epoch, vm->quarantine->why);
     if (!g_file_set_contents(path, text, -1, &error))
         g_warning("VM %s: %s", vm->name, error->message);
 }
@@ -134,7 +134,6 @@ static void write_record(AgentVm *vm)
 static void new_quarantine(AgentVm *vm, char *why)
 {
     vm->quarantine = g_new0(AgentQuarantine, 1);
-    vm->quarantine->vm = vm;
     vm->quarantine->why = why;
     agent_vm_set_state(vm, AGENT_VM_STOPPING);
 }
@@ -162,7 +161,8 @@ void agent_quarantine_qemu_exited(AgentVm *vm)
 
 // --- after a start of vmferryd ---
 
-static void record_known(AgentVm *vm, const FerryRecord *record, const GError *error, gpointer data);
+static void record_known(AgentVm *vm, const FerryRecord *record, const GError *error,
+                         gpointer data);
 
 static gboolean look_again(gpointer data)
 {

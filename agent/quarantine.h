@@ -11,6 +11,7 @@ typedef struct AgentQuarantine AgentQuarantine;
 // nothing starts the VM before an admin has looked. WHY (borrowed) names the area and the place.
 void agent_quarantine_begin(AgentVm *vm, const GError *why);
 void agent_quarantine_qemu_exited(AgentVm *vm);
-// VM's QEMU is gone: whether an earlier vmferryd ended it for this and was not through. Then it goes on.
+// VM's QEMU is gone: whether an earlier vmferryd ended it for this and was not through. Then it
+// goes on.
 bool agent_quarantine_resume(AgentVm *vm);
 void agent_quarantine_free(AgentQuarantine *quarantine);

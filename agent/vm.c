@@ -118,9 +118,9 @@ bool agent_vm_is_here(const AgentVm *vm)
 // A save or move that waited for a load takes its job before the state changes.
 static void end_waiting_job(AgentVm *vm)
 {
-    g_autoptr(GError) error =
-        g_error_new(AGENT_ERROR, AGENT_ERROR_FAILED, "%s is %s on %s before all of its memory was there",
-                    vm->name, agent_vm_state_name(vm->state), vm->agent->name);
+    g_autoptr(GError) error = g_error_new(
+        AGENT_ERROR, AGENT_ERROR_FAILED, "%s is %s on %s before all of its memory was there",
+        vm->name, agent_vm_state_name(vm->state), vm->agent->name);
     if (vm->state != AGENT_VM_RUNNING)
         agent_load_end_job(vm, error);
 }
@@ -129,8 +129,7 @@ void agent_vm_set_state(AgentVm *vm, AgentVmState state)
 {
     if (vm->state == state)
         return;
-    g_info("VM %s: %s -> %s", vm->name, agent_vm_state_name(vm->state),
-           agent_vm_state_name(state));
+    g_info("VM %s: %s -> %s", vm->name, agent_vm_state_name(vm->state), agent_vm_state_name(state));
     vm->state = state;
     agent_status_changed(vm->agent);
     end_waiting_job(vm);

@@ -71,7 +71,7 @@ static void save(AgentVm *vm)
 {
     g_autoptr(GError) error = NULL;
     if (agent_move_out_save(vm, &error)) {
-        if (vm->stop_timer == 0) // else it runs since the wait for the load: both have the same share
+        if (vm->stop_timer == 0) // else it runs since the wait for the load: both share it
             arm(vm, share(vm, SAVE_SHARE));
         return;
     }

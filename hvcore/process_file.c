@@ -69,8 +69,8 @@ static bool from_json(json_t *root, const char *name, HvProcessFile *file, GErro
                     reason ? reason->message : "it is another VM's");
         return false;
     }
-    *file = (HvProcessFile){(pid_t)pid, (uint64_t)start_time, g_strdup(boot_id), (uint64_t)epoch,
-                            g_steal_pointer(&parsed), (int)rescue_fd};
+    *file = (HvProcessFile){(pid_t)pid,      (uint64_t)start_time,     g_strdup(boot_id),
+                            (uint64_t)epoch, g_steal_pointer(&parsed), (int)rescue_fd};
     return true;
 }
 

@@ -11,16 +11,16 @@ enum { AGAIN_US = 10 * 1000 };
 static bool ask(QmpBlocking *qmp, const char *path, GError **error)
 {
     g_autofree char *uri = g_strconcat("unix:", path, NULL);
-    json_t *result = qmp_blocking_execute_oob(qmp, "migrate-recover",
-                                              json_pack("{s:s}", "uri", uri), error);
+    json_t *result =
+        qmp_blocking_execute_oob(qmp, "migrate-recover", json_pack("{s:s}", "uri", uri), error);
     json_decref(result);
     return result != NULL;
 }
 
-// A QEMU that an older vmferryd started, or whose descriptors we may not take, has its second monitor:
-// good for everything but a main loop that waits.
-static bool open_monitor(QmpBlocking *qmp, int pidfd, int number, const char *second,
-                         gint64 end_us, GError **error)
+// A QEMU that an older vmferryd started, or whose descriptors we may not take, has its second
+// monitor: good for everything but a main loop that waits.
+static bool open_monitor(QmpBlocking *qmp, int pidfd, int number, const char *second, gint64 end_us,
+                         GError **error)
 {
     g_autoptr(GError) problem = NULL;
     int fd = hv_rescue_take(pidfd, number, &problem);

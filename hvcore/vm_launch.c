@@ -271,9 +271,14 @@ static GPtrArray *make_argv(HvVm *vm, HvLaunchMode mode, const Handover *handove
 {
     const HvNode node = {.qemu_path = vm->qemu_path, .accelerator = vm->accelerator};
     g_autofree char *directory = hv_vm_dir(vm->run_dir, vm->definition->name);
-    const HvCommandLineInput input = {
-        vm->definition,   &node, mode, directory, handover->fds[0], handover->fds[1],
-        handover->rescue[HV_RESCUE_MONITOR], &handover->fds[2]};
+    const HvCommandLineInput input = {vm->definition,
+                                      &node,
+                                      mode,
+                                      directory,
+                                      handover->fds[0],
+                                      handover->fds[1],
+                                      handover->rescue[HV_RESCUE_MONITOR],
+                                      &handover->fds[2]};
     GPtrArray *argv = hv_command_line(&input);
     g_free(vm->resources_note);
     vm->resources_note = hv_resources_wrap(argv, vm->definition, hv_resources_have_systemd());
@@ -287,8 +292,7 @@ static bool record(HvVm *vm, pid_t pid, uint64_t epoch, GError **error)
     g_autofree char *boot_id = hv_boot_id(error);
     if (!boot_id || !hv_process_start_time(pid, &vm->start_time, error))
         return false;
-    HvProcessFile file = {pid, vm->start_time, boot_id, epoch, vm->definition,
-                          vm->rescue_fd};
+    HvProcessFile file = {pid, vm->start_time, boot_id, epoch, vm->definition, vm->rescue_fd};
     vm->epoch = epoch;
     return hv_process_file_write(vm->run_dir, &file, error);
 }

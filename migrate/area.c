@@ -183,8 +183,8 @@ static void look_at_slot(Slots *found, int slot, const uint8_t *bytes)
     }
 }
 
-// False: the storage failed, or neither slot is valid. A slot that cannot be read may be the newest,
-// so that the other one alone says nothing.
+// False: the storage failed, or neither slot is valid. A slot that cannot be read may be the
+// newest, so that the other one alone says nothing.
 static bool read_slots(FerryArea *area, Slots *found, GError **error)
 {
     found->slot = -1;
@@ -209,9 +209,9 @@ static bool other_is_damaged(const Slots *found)
     return found->reasons[other] != NULL && !found->blank[other];
 }
 
-// What the damaged slot may have said, if it was the newer one, decides what becomes of saved memory:
-// sealed after SAVING, consumed after SEALED, quarantined after CONSUMED. After the other states it
-// cannot: a write that was torn there changes nothing.
+// What the damaged slot may have said, if it was the newer one, decides what becomes of saved
+// memory: sealed after SAVING, consumed after SEALED, quarantined after CONSUMED. After the other
+// states it cannot: a write that was torn there changes nothing.
 static bool damage_matters(FerryState state)
 {
     return state == FERRY_SAVING || state == FERRY_SEALED || state == FERRY_CONSUMED;
@@ -233,14 +233,15 @@ bool ferry_area_read_record(FerryArea *area, FerryRecord *record, GError **error
     if (!read_slots(area, &found, error))
         return false;
     if (other_is_damaged(&found) && damage_matters(found.record.state)) {
-        g_set_error(error, FERRY_ERROR, FERRY_ERROR_CORRUPT,
-                    "state area %s: the run record is damaged (slot %c: %s). The other slot says %s, "
-                    "epoch %" G_GUINT64_FORMAT ", by %s, and may be the older one: nothing is "
-                    "started or loaded by it. Look at the storage, then `vmferry discard %s` lets "
-                    "the VM start cold",
-                    area->path, "BA"[found.slot], found.reasons[1 - found.slot],
-                    ferry_state_name(found.record.state), found.record.epoch, found.record.owner,
-                    found.record.vm);
+        g_set_error(
+            error, FERRY_ERROR, FERRY_ERROR_CORRUPT,
+            "state area %s: the run record is damaged (slot %c: %s). The other slot says %s, "
+            "epoch %" G_GUINT64_FORMAT ", by %s, and may be the older one: nothing is "
+            "started or loaded by it. Look at the storage, then `vmferry discard %s` lets "
+            "the VM start cold",
+            area->path, "BA"[found.slot], found.reasons[1 - found.slot],
+            ferry_state_name(found.record.state), found.record.epoch, found.record.owner,
+            found.record.vm);
         return false;
     }
     *record = found.record;
@@ -442,8 +443,7 @@ bool ferry_area_prepare(const char *path, const char *uuid, const char *vm, uint
                         GError **error)
 {
     bool create = access(path, F_OK) != 0 && errno == ENOENT;
-    g_autoptr(FerryArea) area =
-        open_area(path, create ? O_RDWR | O_CREAT | O_EXCL : O_RDWR, error);
+    g_autoptr(FerryArea) area = open_area(path, create ? O_RDWR | O_CREAT | O_EXCL : O_RDWR, error);
     if (area == NULL)
         return false;
     AreaContent content = look_inside(area, uuid, error);

@@ -217,8 +217,9 @@ static void expect_damaged(AreaFixture *f, char slot, const char *other)
     g_assert_cmpstr(ferry_state_name(record.state), ==, other);
 }
 
-// The older slot must not stand for a newer one that is damaged where that one may have spoken about
-// saved memory: after SAVING it may be sealed, after SEALED somebody may have resumed it already.
+// The older slot must not stand for a newer one that is damaged where that one may have spoken
+// about saved memory: after SAVING it may be sealed, after SEALED somebody may have resumed it
+// already.
 static void test_damaged_slot(void)
 {
     static const struct {

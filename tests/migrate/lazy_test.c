@@ -157,8 +157,8 @@ static void connect_starver(Starver *starver, const char *socket)
     starver->out =
         ferry_stream_out_new(starver->fd, ferry_image_reader_descriptor(starver->reader));
     g_assert_true(ferry_stream_out_lazy_head(starver->out, &error));
-    g_assert_true(ferry_stream_out_package(starver->out,
-                                           ferry_image_reader_tail(starver->reader), &error));
+    g_assert_true(
+        ferry_stream_out_package(starver->out, ferry_image_reader_tail(starver->reader), &error));
 }
 
 static void starver_clear(Starver *starver)
