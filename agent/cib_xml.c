@@ -309,16 +309,29 @@ static bool is_failed_move(const xmlNode *op)
            g_strcmp0(attribute_or(op, "op-status", "0"), "-1") != 0 && g_strcmp0(code, "0") != 0;
 }
 
+static bool is_found(const xmlNode *op)
+{
+    return g_strcmp0(attribute(op, "operation"), "monitor") == 0 &&
+           g_strcmp0(attribute_or(op, "op-status", "0"), "0") == 0 &&
+           g_strcmp0(attribute(op, "rc-code"), "0") == 0;
+}
+
+static void add_node(json_t *names, const char *name, const char *node)
+{
+    if (!json_object_get(names, name))
+        json_object_set_new(names, name, json_array());
+    json_array_append_new(json_object_get(names, name), json_string(node));
+}
+
 static void parse_history(CibSnapshot *snapshot, const xmlNode *resource, const char *node)
 {
     const char *name = attribute_or(resource, "id", "");
 
     for (const xmlNode *op = child(resource, "lrm_rsc_op"); op; op = next(op, "lrm_rsc_op")) {
-        if (!is_failed_move(op))
-            continue;
-        if (!json_object_get(snapshot->failed_moves, name))
-            json_object_set_new(snapshot->failed_moves, name, json_array());
-        json_array_append_new(json_object_get(snapshot->failed_moves, name), json_string(node));
+        if (is_failed_move(op))
+            add_node(snapshot->failed_moves, name, node);
+        else if (is_found(op))
+            add_node(snapshot->found, name, node);
     }
 }
 
@@ -355,6 +368,7 @@ CibSnapshot *cib_snapshot_parse(const xmlNode *cib, GError **error)
     snapshot->nodes = json_array();
     snapshot->preferences = json_array();
     snapshot->failed_moves = json_object();
+    snapshot->found = json_object();
     snapshot->resource_ids =
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, resource_ids_free);
     snapshot->node_ids = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, node_ids_free);
@@ -377,6 +391,7 @@ void cib_snapshot_free(CibSnapshot *snapshot)
     json_decref(snapshot->cluster);
     json_decref(snapshot->preferences);
     json_decref(snapshot->failed_moves);
+    json_decref(snapshot->found);
     g_hash_table_unref(snapshot->resource_ids);
     g_hash_table_unref(snapshot->node_ids);
     g_free(snapshot);

@@ -14,7 +14,8 @@ typedef struct {
     json_t *nodes;       // as agent_pacemaker_nodes
     json_t *cluster;     // as agent_pacemaker_cluster
     json_t *preferences; // as agent_pacemaker_preferences
-    json_t *failed_moves; // as agent_pacemaker_move_failed looks them up: {"NAME": ["NODE", ...]}
+    // As agent_pacemaker_move_failed and _found look them up: {"NAME": ["NODE", ...]}
+    json_t *failed_moves, *found;
     // The XML ids of sets and values that an update has to name; private to cib_xml.c.
     GHashTable *resource_ids;
     GHashTable *node_ids;

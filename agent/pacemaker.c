@@ -432,6 +432,17 @@ void agent_pacemaker_cleanup(AgentPacemaker *pacemaker, const char *name, AgentP
     run_next(operation);
 }
 
+void agent_pacemaker_refresh(AgentPacemaker *pacemaker, const char *name, AgentPacemakerDone done,
+                             gpointer data)
+{
+    Operation *operation = operation_new(pacemaker, "refresh", name, done, data);
+
+    if (!check_known(operation, name))
+        return;
+    add_forget(operation, "--refresh", name);
+    run_next(operation);
+}
+
 void agent_pacemaker_prefer(AgentPacemaker *pacemaker, const char *name, const char *node,
                             const char *owner, unsigned lifetime_s, AgentPacemakerDone done,
                             gpointer data)
@@ -480,7 +491,6 @@ void agent_pacemaker_let_go(AgentPacemaker *pacemaker, const char *name, AgentPa
 
     if (!check_known(operation, name))
         return;
-    add_forget(operation, "--cleanup", name);
     add_remove(operation, cib_xpath_hold(name));
     run_next(operation);
 }
@@ -849,16 +859,24 @@ json_t *agent_pacemaker_preferences(const AgentPacemaker *pacemaker)
     return pacemaker->snapshot ? json_deep_copy(pacemaker->snapshot->preferences) : json_array();
 }
 
+static bool names_node(const json_t *names, const char *name, const char *node)
+{
+    size_t index;
+    json_t *named;
+
+    json_array_foreach (json_object_get(names, name), index, named)
+        if (g_strcmp0(json_string_value(named), node) == 0)
+            return true;
+    return false;
+}
+
 bool agent_pacemaker_move_failed(const AgentPacemaker *pacemaker, const char *name,
                                  const char *node)
 {
-    json_t *nodes =
-        pacemaker->snapshot ? json_object_get(pacemaker->snapshot->failed_moves, name) : NULL;
-    size_t index;
-    json_t *failed;
+    return pacemaker->snapshot && names_node(pacemaker->snapshot->failed_moves, name, node);
+}
 
-    json_array_foreach (nodes, index, failed)
-        if (g_strcmp0(json_string_value(failed), node) == 0)
-            return true;
-    return false;
+bool agent_pacemaker_found(const AgentPacemaker *pacemaker, const char *name, const char *node)
+{
+    return pacemaker->snapshot && names_node(pacemaker->snapshot->found, name, node);
 }

@@ -69,12 +69,15 @@ json_t *agent_pacemaker_preferences(const AgentPacemaker *pacemaker);
 // id "vmferry-hold-NAME" and a lifetime rule of LIFETIME_S, so that it never holds for long.
 void agent_pacemaker_hold(AgentPacemaker *pacemaker, const char *name, unsigned lifetime_s,
                           AgentPacemakerDone done, gpointer data);
-// Ends that, and forgets the resource's failures first.
+// Ends that.
 void agent_pacemaker_let_go(AgentPacemaker *pacemaker, const char *name, AgentPacemakerDone done,
                             gpointer data);
 // Whether the history of NAME on NODE has a migrate_to that failed.
 bool agent_pacemaker_move_failed(const AgentPacemaker *pacemaker, const char *name,
                                  const char *node);
+
+// Whether it has a probe or monitor there that found the resource active.
+bool agent_pacemaker_found(const AgentPacemaker *pacemaker, const char *name, const char *node);
 
 // NAME's definition as the CIB has it, borrowed until the main loop runs again; NULL where there is
 // none.
@@ -85,6 +88,10 @@ const char *agent_pacemaker_definition(const AgentPacemaker *pacemaker, const ch
 // NULL: an error is logged.
 void agent_pacemaker_fail(AgentPacemaker *pacemaker, const char *name, const char *node,
                           AgentPacemakerDone done, gpointer data);
+// Forgets all history of the resource, on nodes without a failure, too; it is probed again
+// (`crm_resource --refresh`).
+void agent_pacemaker_refresh(AgentPacemaker *pacemaker, const char *name, AgentPacemakerDone done,
+                             gpointer data);
 // Forgets the resource's failures and history on all nodes (`crm_resource --cleanup`).
 void agent_pacemaker_cleanup(AgentPacemaker *pacemaker, const char *name, AgentPacemakerDone done,
                              gpointer data);

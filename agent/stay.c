@@ -7,8 +7,11 @@ enum {
     PATIENCE_US = 15 * G_USEC_PER_SEC, // for Pacemaker's record of the failure
 };
 
+typedef enum { STAY_TOLD, STAY_FORGOTTEN, STAY_FOUND } StayStep; // what is waited for
+
 struct AgentStay {
     AgentVm *vm;
+    StayStep step;
     gint64 until_us; // 0: the move goes on
     guint timer;
 };
@@ -66,16 +69,39 @@ static bool is_preferred(const AgentVm *vm)
     return preferred;
 }
 
-// A failure that is recorded after it was forgotten would be recovered from; and a constraint that
-// still stands would move the VM at once.
+static void forgotten(const GError *error, gpointer data)
+{
+    g_autofree char *name = data;
+    if (error != NULL)
+        g_warning("VM %s: its failed move is not forgotten: %s", name, error->message);
+}
+
+// Each step is seen in the CIB before the next. A failure that is recorded after it was forgotten
+// would be recovered from; a constraint that still stands would move the VM at once; and a VM whose
+// history is gone is not known to run anywhere until it was probed.
+static bool reached(const AgentStay *stay)
+{
+    const AgentVm *vm = stay->vm;
+    const AgentPacemaker *pacemaker = vm->agent->pacemaker;
+    bool failed = agent_pacemaker_move_failed(pacemaker, vm->name, vm->agent->name);
+    if (stay->step == STAY_TOLD)
+        return failed && !is_preferred(vm);
+    return !failed && agent_pacemaker_found(pacemaker, vm->name, vm->agent->name);
+}
+
 static gboolean look(gpointer data)
 {
     AgentStay *stay = data;
     AgentVm *vm = stay->vm;
-    bool told = agent_pacemaker_move_failed(vm->agent->pacemaker, vm->name, vm->agent->name) &&
-                !is_preferred(vm);
-    if (!told && g_get_monotonic_time() < stay->until_us)
+    if (!reached(stay) && g_get_monotonic_time() < stay->until_us)
         return G_SOURCE_CONTINUE;
+    if (stay->step == STAY_TOLD)
+        // The target's history, too: Pacemaker takes the VM to be active there as well.
+        agent_pacemaker_refresh(vm->agent->pacemaker, vm->name, forgotten, g_strdup(vm->name));
+    if (stay->step != STAY_FOUND) {
+        stay->step++;
+        return G_SOURCE_CONTINUE;
+    }
     stay->timer = 0;
     end(vm);
     return G_SOURCE_REMOVE;

@@ -48,6 +48,8 @@ static const char CIB_STATUS[] =
     "<lrm_resource id='vm1' class='ocf' provider='vmferry' type='VirtualMachine'>"
     "<lrm_rsc_op id='vm1_last_0' operation='migrate_to' rc-code='1' op-status='0'/>"
     "<lrm_rsc_op id='vm1_m' operation='monitor' rc-code='7' op-status='0'/></lrm_resource>"
+    "<lrm_resource id='vm4' class='ocf' provider='vmferry' type='VirtualMachine'>"
+    "<lrm_rsc_op id='vm4_m' operation='monitor' rc-code='0' op-status='0'/></lrm_resource>"
     "<lrm_resource id='vm2' class='ocf' provider='vmferry' type='VirtualMachine'>"
     "<lrm_rsc_op id='vm2_last_0' operation='migrate_to' rc-code='193' op-status='-1'/>"
     "<lrm_rsc_op id='vm2_m' operation='migrate_to' rc-code='0' op-status='0'/></lrm_resource>"
@@ -102,6 +104,7 @@ static void test_resources(void)
                 "\"target_role\":\"Started\"}]");
     assert_json(snapshot->preferences, "[{\"name\":\"vm1\",\"node\":\"n2\",\"owner\":\"n-by-1\"}]");
     assert_json(snapshot->failed_moves, "{\"vm1\":[\"n1\"]}");
+    assert_json(snapshot->found, "{\"vm4\":[\"n1\"]}");
 }
 
 static void assert_node(const CibSnapshot *snapshot, size_t index, const char *name,

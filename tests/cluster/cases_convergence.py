@@ -98,7 +98,7 @@ def test_guest_too_fast_stays_where_it_is(cluster):
             assert word in refused.stderr, refused.stderr
         print(f"  {refused.stderr.strip()}")
         wait_for("the guest to be settled", lambda: cluster.node_of(vm.name) == source, 30)
-        wait_for("Pacemaker to be let go", lambda: not held(cluster), 30)
+        wait_for("Pacemaker to be let go", lambda: not held(cluster), 60)
         after = speed(guest)
     assert guest.counter()[1] == boot
     assert guest.sum() == checksum
