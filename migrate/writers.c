@@ -11,12 +11,20 @@ enum {
     MAX_THREADS = 16,
     // What the last flush has to wait for stays small, however much was written before.
     SYNC_BYTES = 256 * 1024 * 1024,
+    // What is under way when the guest is paused is waited for. So it is no more than the storage takes
+    // soon, and as much as keeps a fast one busy.
+    SLOW_US = 20 * 1000,
+    QUICK_US = 10 * 1000,
+    FIRST_PENDING = 8 * FERRY_EXTENT,
+    MIN_PENDING = 2 * FERRY_EXTENT,
+    MAX_PENDING = EXTENTS * FERRY_EXTENT,
 };
 
 typedef struct {
     FerryExtent extent;
     atomic_bool busy; // set by the one who submits, cleared by a thread
     bool taken;
+    gint64 submitted_at;
 } Slot;
 
 struct FerryWriters {
@@ -28,6 +36,7 @@ struct FerryWriters {
     GMutex lock;
     GCond changed; // a slot is free again
     GError *error; // under the lock
+    size_t pending, limit; // bytes under way, and how many may be; under the lock
     atomic_bool failed;
     atomic_uint_fast64_t bytes, unsynced;
 };
@@ -50,6 +59,17 @@ static bool write_extent(FerryWriters *writers, const FerryExtent *extent, GErro
     return ferry_area_flush(writers->area, error);
 }
 
+// Under the lock.
+static void adapt(FerryWriters *writers, const Slot *slot)
+{
+    gint64 took = g_get_monotonic_time() - slot->submitted_at;
+    writers->pending -= slot->extent.bytes;
+    if (took > SLOW_US)
+        writers->limit = MAX(writers->limit - writers->limit / 8, (size_t)MIN_PENDING);
+    else if (took < QUICK_US)
+        writers->limit = MIN(writers->limit + slot->extent.bytes, (size_t)MAX_PENDING);
+}
+
 static void finish_slot(FerryWriters *writers, Slot *slot, GError *error)
 {
     g_mutex_lock(&writers->lock);
@@ -57,6 +77,7 @@ static void finish_slot(FerryWriters *writers, Slot *slot, GError *error)
         writers->error = g_steal_pointer(&error);
     if (writers->error != NULL)
         atomic_store(&writers->failed, true);
+    adapt(writers, slot);
     atomic_store(&slot->busy, false);
     g_cond_signal(&writers->changed);
     g_mutex_unlock(&writers->lock);
@@ -84,6 +105,7 @@ FerryWriters *ferry_writers_new(FerryArea *area, unsigned threads)
     FerryWriters *writers = g_new0(FerryWriters, 1);
     writers->area = area;
     writers->queue = g_async_queue_new();
+    writers->limit = FIRST_PENDING;
     g_mutex_init(&writers->lock);
     g_cond_init(&writers->changed);
     for (size_t i = 0; i < EXTENTS; i++)
@@ -131,7 +153,7 @@ FerryExtent *ferry_writers_take(FerryWriters *writers, GError **error)
 {
     Slot *slot;
     g_mutex_lock(&writers->lock);
-    while ((slot = free_slot(writers)) == NULL)
+    while (writers->pending >= writers->limit || (slot = free_slot(writers)) == NULL)
         g_cond_wait(&writers->changed, &writers->lock);
     bool fine = copy_error(writers, error);
     g_mutex_unlock(&writers->lock);
@@ -148,6 +170,10 @@ void ferry_writers_submit(FerryWriters *writers, FerryExtent *extent)
 {
     Slot *slot = (Slot *)extent; // its first member
     slot->taken = false;
+    slot->submitted_at = g_get_monotonic_time();
+    g_mutex_lock(&writers->lock);
+    writers->pending += extent->bytes;
+    g_mutex_unlock(&writers->lock);
     atomic_store(&slot->busy, true);
     g_async_queue_push(writers->queue, slot);
 }

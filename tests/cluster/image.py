@@ -8,7 +8,7 @@ SLOTS = {"A": 0, "B": 64 * 1024}
 DESCRIPTOR = 128 * 1024
 DEVICE_STATE = 1024 * 1024
 ENTRIES = 511  # of an index block
-PRESENT = 2
+PRESENT, STATE_MASK = 2, 3  # the bits above are the generation
 
 
 class Image:
@@ -49,7 +49,7 @@ class Image:
         for block in range(blocks):
             states = struct.unpack_from("<" + "4xI" * ENTRIES, index, block * PAGE)
             for at, state in enumerate(states):
-                if state == PRESENT:
+                if state & STATE_MASK == PRESENT:
                     yield block * ENTRIES + at
 
     def late_page(self):
