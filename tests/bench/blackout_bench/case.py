@@ -74,8 +74,8 @@ class GuestSeries:
                 say(f"    {_brief(runs[-1])}")
             self._check_memory()
         except EXPECTED as error:
-            traceback.print_exc()
-            case["failed"] = str(error) or repr(error)
+            case["failed"] = " ".join(str(error).split()) or repr(error)
+            case["traceback"] = traceback.format_exc()
         return case | summary(runs)
 
     def _check_memory(self):

@@ -18,6 +18,7 @@ SHARED = "/srv/bench"  # the throttled storage, in the nodes
 DEVICE = "/srv/bench.device"
 LIBEXEC = "/srv/shared/libexec"
 NO_KVM = "/run/no-kvm"
+LONGEST = 300  # characters of an error
 ONLINE_SECONDS = 90
 
 LIBVIRTD_CONF = """\
@@ -82,8 +83,8 @@ class Nodes:
         done = subprocess.run(command, env=self._environment, capture_output=True, text=True,
                               timeout=timeout, check=False, **kind)
         if check and done.returncode != 0:
-            raise BenchError(f"{node}: {' '.join(map(str, argv))}: exit code {done.returncode}: "
-                             f"{(done.stderr + done.stdout).strip()}")
+            raise BenchError(f"{node}: {' '.join(map(str, argv))[:LONGEST]}: exit code "
+                             f"{done.returncode}: {(done.stderr + done.stdout).strip()[:LONGEST]}")
         return done
 
     def prepare(self):

@@ -81,11 +81,14 @@ PRIMITIVE = """\
 """
 
 
-# What `crm_resource --move` writes; the first one is there before the VM starts.
-PREFER = """\
-<constraints>
-  <rsc_location id="cli-prefer-{id}" rsc="{id}" role="Started" node="n1" score="INFINITY"/>
-</constraints>
+# With the constraint that `crm_resource --move` would write.
+CONFIGURATION = """\
+<configuration>
+  <resources>{primitive}</resources>
+  <constraints>
+    <rsc_location id="cli-prefer-{id}" rsc="{id}" role="Started" node="n1" score="INFINITY"/>
+  </constraints>
+</configuration>
 """
 
 
@@ -101,10 +104,8 @@ class VirtualDomain:
 
     def start(self):
         self._write_files()
-        self._nodes.run("n1", "cibadmin", "--modify", "--allow-create", "--scope", "constraints",
-                        "--xml-text", PREFER.format(id=RESOURCE))
-        self._nodes.run("n1", "cibadmin", "--create", "--scope", "resources", "--xml-text",
-                        self._primitive())
+        self._nodes.run("n1", "cibadmin", "--modify", "--allow-create", "--scope", "configuration",
+                        "--xml-text", CONFIGURATION.format(id=RESOURCE, primitive=self._primitive()))
         wait_for("Pacemaker to have started the VM", self._has_started, 60, 0.3)
         return "n1"
 

@@ -107,4 +107,4 @@ def text(results, ratios):
     for case in cases:
         if case["failed"]:
             yield (f"FAILED {case['peer']} {case['ram_mib']} MiB, storage {case['storage_mb_s']}, "
-                   f"dirty {case['dirty_mb_s']}: {case['failed'].strip().splitlines()[-1]}")
+                   f"dirty {case['dirty_mb_s']}: {case['failed']}")
