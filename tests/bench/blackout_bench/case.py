@@ -58,7 +58,7 @@ class GuestSeries:
     def case(self, storage_mb_s, dirty_mb_s):
         """Measures; never fails, but tells that it failed."""
         plan = self._bench.plan
-        wanted = plan.runs[self._peer.name]
+        wanted = plan.runs_of(self._peer.name, storage_mb_s)
         case = {"peer": self._peer.name, "ram_mib": self._spec.ram_mib,
                 "filled_mib": self._spec.filled_mib, "used_mib": self._used,
                 "dirty_mb_s": dirty_mb_s, "storage_mb_s": storage_mb_s, "runs": 0, "failed": None}

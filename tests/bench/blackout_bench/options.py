@@ -56,14 +56,25 @@ class Plan:
     calm: float         # before it
     settle: float | None  # the window ends so long after the move; None = it is not cut
     quick: bool
+    usual: bool         # only the cases that belong to the comparison
     json: bool
     out: str | None
     lab: str | None
 
     def cases(self):
         """In the order that boots the fewest guests: (ram, peer, [(storage, dirty), ...])."""
-        pairs = [(storage, dirty) for storage in self.storage for dirty in self.dirty]
-        return [(ram, peer, pairs) for ram in self.ram for peer in self.peers]
+        found = []
+        for ram in self.ram:
+            for peer in self.peers:
+                pairs = [(storage, dirty) for storage in self.storage for dirty in self.dirty
+                         if not self.usual or peers.is_usual(peer, dirty)]
+                if pairs:
+                    found.append((ram, peer, pairs))
+        return found
+
+    def runs_of(self, peer, storage_mb_s):
+        """Quick: a throttled move takes long, one has to do."""
+        return 1 if self.quick and storage_mb_s else self.runs[peer]
 
     def as_json(self):
         return {key: value for key, value in asdict(self).items()
@@ -104,12 +115,13 @@ def _runs(text):
 
 
 def parse(argv):
-    listed = "\n".join(f"  {name:<27} {what}" for name, what in peers.TEXTS.items())
+    listed = "\n".join(f"  {name:<27} {what}".replace("\n", "\n" + " " * 30)
+                       for name, what in peers.TEXTS.items())
     parser = argparse.ArgumentParser(
         prog="tests/bench/blackout", formatter_class=argparse.RawDescriptionHelpFormatter,
         description=HELP.format(peers=listed, window=FULL["window"], calm=FULL["calm"]))
     add = parser.add_argument
-    add("--peers", type=_peers, metavar="NAME,...", help="default: " + ",".join(peers.USUAL))
+    add("--peers", type=_peers, metavar="NAME,...", help="default: all that are usual")
     add("--ram", type=_numbers, metavar="MIB,...", help="default 512,2048,4096")
     add("--storage", type=_numbers, metavar="MB/S,...", help="0 = no limit; default 0,500,250,125")
     add("--dirty", type=_numbers, metavar="MB/S,...", help="default 0,10,50")
@@ -118,7 +130,7 @@ def parse(argv):
         help="so many of them with the lost work, which takes 40 s each; default 1")
     add("--quick", action="store_true",
         help="the smallest honest subset, in at most 5 minutes: 512 MiB, dirty rate 0, without a limit "
-             "and 125 MB/s, 2 moves; the lost work's window ends 4 s after a move's end, what would "
+             "(2 moves) and 125 MB/s (1); the lost work's window ends 4 s after a move's end, what would "
              "come later counts as no loss")
     add("--json", action="store_true", help="print one JSON object instead of tables")
     add("--out", metavar="FILE", help="keep the results in FILE after each case; cases that are in it "
@@ -133,7 +145,7 @@ def _plan(options):
     def chosen(name):
         given = getattr(options, name)
         return usual[name] if given is None else given
-    names = options.peers or list(peers.USUAL)
+    names = options.peers or list(peers.BY_NAME)
     runs = chosen("runs")
     runs = runs if isinstance(runs, dict) else {None: runs}
     default = runs.get(None, usual["runs"])
@@ -141,4 +153,4 @@ def _plan(options):
                 runs={name: runs.get(name, default) for name in names},
                 work_runs=chosen("work_runs"), window=usual["window"], calm=usual["calm"],
                 settle=QUICK_SETTLE if options.quick else None, quick=options.quick,
-                json=options.json, out=options.out, lab=options.lab)
+                usual=options.peers is None, json=options.json, out=options.out, lab=options.lab)

@@ -86,11 +86,10 @@ class QemuSave:
             self._nodes.run(node, "ip", "link", "del", TAP)
 
     def _command_line(self):
-        size = self._spec.ram_bytes // 1024
         return [guest.qemu(), "-daemonize", "-pidfile", f"{RUN}/qemu.pid", "-name", guest.NAME,
                 "-uuid", self._spec.uuid,
                 "-machine", f"type={guest.MACHINE},accel=tcg,dump-guest-core=off",
-                "-cpu", guest.CPU, "-smp", "cpus=1", "-m", f"size={size}K", "-nodefaults",
+                "-cpu", guest.CPU, "-smp", "cpus=1", "-m", f"size={self._spec.ram_mib}M", "-nodefaults",
                 "-no-user-config", "-display", "none", "-rtc", "base=utc",
                 "-qmp", f"unix:{RUN}/qmp.sock,server=on,wait=off",
                 "-kernel", guest.KERNEL, "-initrd", guest.INITRD, "-append", guest.CMDLINE,

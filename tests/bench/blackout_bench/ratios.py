@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What follows from the cases of one run."""
 
+from peers import LIVE
+
 KEY = ("ram_mib", "storage_mb_s", "dirty_mb_s")
 
 
@@ -15,7 +17,7 @@ def _ratio(what, above, below, case, keys=KEY):
 
 
 def _against_peers(case, beside):
-    for peer in ("virtualdomain-save", "qemu-save", "virtualdomain-live"):
+    for peer in ("virtualdomain-save", "qemu-save", *LIVE):
         yield _ratio(f"{peer}'s blackout / vmferry's", _median(beside.get(peer)), _median(case), case)
     for peer, other in beside.items():
         if peer != "vmferry":

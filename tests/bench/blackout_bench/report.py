@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The text: storage, the table of cases, and what follows from them."""
 
+import peers
+
 COLUMNS = (
     # head, unit, align right
     ("peer", "", False), ("RAM", "MiB", True), ("used", "MiB", True), ("storage", "MB/s", True),
@@ -57,10 +59,8 @@ def _table(cases):
 
 
 def _order(case):
-    names = ("virtualdomain-save", "virtualdomain-save-default", "qemu-save", "virtualdomain-live",
-             "vmferry-linear", "vmferry")
     return (case["ram_mib"], -(case["storage_mb_s"] or 1 << 30), case["dirty_mb_s"],
-            names.index(case["peer"]))
+            list(peers.BY_NAME).index(case["peer"]))
 
 
 def _validation(storage):
