@@ -28,6 +28,7 @@ class Bench:
 
 def run(plan, results, lab_name, build):
     """Fills RESULTS; a case that fails does not end the others."""
+    begin = time.monotonic()
     storage = Storage(STORAGE_FOLDER, max(plan.ram) + STORAGE_EXTRA_MIB)
     nodes = Nodes(lab_name, storage.device)
     bench = Bench(plan, build, cluster.Cluster(lab_name), nodes, storage)
@@ -40,21 +41,24 @@ def run(plan, results, lab_name, build):
             found = validate(nodes, storage, mb_s, plan.quick)
             say(f"storage: {found}")
             results.add_validation(found)
+        deadline = begin + plan.most_seconds if plan.most_seconds else None
         for ram, peer, pairs in plan.cases():
-            _series(bench, results, ram, peer, pairs)
+            _series(bench, results, (ram, peer, pairs), deadline)
     finally:
         nodes.unmount()
         storage.close()
 
 
-def _series(bench, results, ram, peer, pairs):
+def _series(bench, results, cases, deadline):
+    ram, peer, pairs = cases
     series = GuestSeries(bench, peers.BY_NAME[peer], ram)
     for storage_mb_s, dirty_mb_s in pairs:
         if results.has(peer, ram, storage_mb_s, dirty_mb_s):
             continue
         begin = time.monotonic()
         say(f"{peer}, {ram} MiB, storage {storage_mb_s or 'unlimited'}, dirty {dirty_mb_s} MB/s")
-        case = series.case(storage_mb_s, dirty_mb_s)
+        late = deadline is not None and begin > deadline
+        case = series.case(storage_mb_s, dirty_mb_s, "there was no time left" if late else None)
         results.add(case)
         say(f"  {time.monotonic() - begin:.0f} s" + (f"; FAILED: {case['failed']}" if case["failed"]
                                                      else ""))

@@ -55,8 +55,8 @@ class GuestSeries:
         self._node = None
         self._peer.remove()
 
-    def case(self, storage_mb_s, dirty_mb_s):
-        """Measures; never fails, but tells that it failed."""
+    def case(self, storage_mb_s, dirty_mb_s, refused=None):
+        """Measures; never fails, but tells that it failed. REFUSED: it does so without trying."""
         plan = self._bench.plan
         wanted = plan.runs_of(self._peer.name, storage_mb_s)
         case = {"peer": self._peer.name, "ram_mib": self._spec.ram_mib,
@@ -64,6 +64,8 @@ class GuestSeries:
                 "dirty_mb_s": dirty_mb_s, "storage_mb_s": storage_mb_s, "runs": 0, "failed": None}
         runs = []
         try:
+            if refused:
+                raise BenchError(refused)
             if not self.is_up:
                 self.start()
             case["used_mib"] = self._used

@@ -56,6 +56,7 @@ class Plan:
     calm: float         # before it
     settle: float | None  # the window ends so long after the move; None = it is not cut
     quick: bool
+    most_seconds: float | None  # after which no case begins any more
     usual: bool         # only the cases that belong to the comparison
     json: bool
     out: str | None
@@ -86,6 +87,7 @@ FULL = {"ram": [512, 2048, 4096], "storage": [0, 500, 250, 125], "dirty": [0, 10
 QUICK = {"ram": [512], "storage": [0, 125], "dirty": [0], "runs": 2, "work_runs": 1, "window": 30.0,
          "calm": 3.0}
 QUICK_SETTLE = 4.0
+QUICK_SECONDS = 260.0  # a case takes up to half a minute
 
 
 def _numbers(text):
@@ -153,4 +155,5 @@ def _plan(options):
                 runs={name: runs.get(name, default) for name in names},
                 work_runs=chosen("work_runs"), window=usual["window"], calm=usual["calm"],
                 settle=QUICK_SETTLE if options.quick else None, quick=options.quick,
+                most_seconds=QUICK_SECONDS if options.quick else None,
                 usual=options.peers is None, json=options.json, out=options.out, lab=options.lab)

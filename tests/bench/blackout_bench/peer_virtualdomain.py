@@ -107,7 +107,7 @@ class VirtualDomain:
         return "n1"
 
     def _has_started(self):
-        if self._has_failed():
+        if self._failures():
             raise BenchError(f"the VM did not start: {self._failures()}")
         return self._location() == "n1"
 
@@ -116,48 +116,58 @@ class VirtualDomain:
 
     def move(self, source, target):
         logs = [_Log(self._nodes, node) for node in NODES]
+        boots = self._boots()
         asked = time.time()
         self._nodes.run(source, "crm_resource", "--move", "--resource", RESOURCE, "--node", target)
-        settled = self._await_idle(logs, target)
+        settled = self._await_idle(logs, target, boots)
         return Move(asked, settled), {}
 
     def remove(self):
-        node = next((name for name in NODES if self._is_on(name)), None)
-        if node is None:
-            raise BenchError("no node is on")
+        self._nodes.prepare()  # one may just have been fenced
         run = self._nodes.run
-        run(node, "crm_resource", "--resource", RESOURCE, "--clear", check=False)
-        for name in NODES:  # a saved guest is not wanted, and an ordered stop would save it
+        # Nothing is to be saved, or restored, any more.
+        run("n1", "rm", "-f", f"{SHARED}/save/{guest.NAME}.state")
+        for name in NODES:
             run(name, "virsh", "destroy", guest.NAME, check=False)
-        run(node, "cibadmin", "--delete", "--scope", "resources", "--xml-text",
-            f'<primitive id="{RESOURCE}"/>', check=False)
+        for scope, xml in (("constraints", f'<rsc_location id="cli-prefer-{RESOURCE}"/>'),
+                           ("resources", f'<primitive id="{RESOURCE}"/>')):
+            run("n1", "cibadmin", "--delete", "--scope", scope, "--xml-text", xml)
         wait_for("the VM to be gone", lambda: not guest.processes(self._spec), TUNED_SECONDS, 0.2)
-        run(node, "crm_resource", "--cleanup", "--resource", RESOURCE, check=False)
-        run(node, "rm", "-f", f"{SHARED}/save/{guest.NAME}.state")
+        run("n1", "crm_resource", "--cleanup", "--resource", RESOURCE, check=False)
+        run("n1", "rm", "-f", f"{SHARED}/save/{guest.NAME}.state")
 
-    def _is_on(self, name):
-        try:
-            return bool(self._nodes.pid(name))
-        except BenchError:
-            return False
+    def _boots(self):
+        """Another number after a node was fenced; None while it is off."""
+        found = {}
+        for name in NODES:
+            try:
+                found[name] = self._nodes.pid(name)
+            except BenchError:
+                found[name] = None
+        return found
 
-    def _await_idle(self, logs, target):
+    def _await_idle(self, logs, target, boots):
         """Until Pacemaker is idle and has the VM on the target; when it was so."""
         end = time.monotonic() + MOVE_SECONDS
         while time.monotonic() < end:
+            if self._boots() != boots:
+                raise BenchError("Pacemaker had a node fenced: an operation took longer than its timeout")
             if any(log.tells_idle() for log in logs):
                 idle = time.time()
-                where = self._location()
-                if where == target:
+                if self._location() == target:
                     return idle
-                if self._has_failed():
-                    raise BenchError(f"Pacemaker has the VM on {where}: {self._failures()}")
+                if self._failures():
+                    raise BenchError(f"Pacemaker could not move the VM: {self._failures()}")
             time.sleep(0.05)
         raise BenchError(f"the VM is not on {target} after {MOVE_SECONDS} s: {self._failures()}")
 
     def _status(self):
-        node = next(name for name in NODES if self._is_on(name))
-        return ElementTree.fromstring(self._nodes.run(node, "crm_mon", "-1", "--output-as=xml").stdout)
+        """What a node of the cluster says; nothing while none can."""
+        for name in NODES:
+            told = self._nodes.run(name, "crm_mon", "-1", "--output-as=xml", check=False)
+            if told.returncode == 0:
+                return ElementTree.fromstring(told.stdout)
+        return ElementTree.Element("nothing")
 
     def _location(self):
         """The node where it is started, and nothing else is known or under way."""
@@ -168,9 +178,6 @@ class VirtualDomain:
                         and resource.get("failed") == "false" and not resource.get("pending")):
                     return nodes[0]
         return None
-
-    def _has_failed(self):
-        return bool(self._status().findall("failures/failure"))
 
     def _failures(self):
         return "; ".join(f"{failure.get('op_key')} on {failure.get('node')}: "

@@ -3,6 +3,8 @@
 
 import peers
 
+QUIET = 0.1  # of the CPU time
+
 COLUMNS = (
     # head, unit, align right
     ("peer", "", False), ("RAM", "MiB", True), ("used", "MiB", True), ("storage", "MB/s", True),
@@ -93,6 +95,9 @@ def text(results, ratios):
     machine, cases = results["machine"], sorted(results["cases"], key=_order)
     yield f"{machine['cpus']} x {machine['cpu']}, {machine['memory_mib']} MiB, Linux {machine['kernel']}"
     yield f"{machine['qemu']}, TCG"
+    if machine["busy_before"] > QUIET:
+        yield (f"NOT QUIET: {machine['busy_before']:.0%} of the CPU time was used before anything "
+               "began; these figures are worth little")
     yield from _validation(results["storage"])
     yield ""
     yield from _table(cases)

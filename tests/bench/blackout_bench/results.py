@@ -5,10 +5,12 @@ import json
 import os
 import platform
 import subprocess
+import time
 from pathlib import Path
 
 import guest
 
+BUSY = "VMFERRY_BENCH_BUSY"  # busy_share(), before there was a lab
 KEY = ("peer", "ram_mib", "storage_mb_s", "dirty_mb_s")
 
 
@@ -67,6 +69,18 @@ def _first_line(*argv):
     return (told.splitlines() or [None])[0]
 
 
+def busy_share(seconds=1.0):
+    """The share of this machine's CPU time that is used, by anybody, while we only wait."""
+    def times():
+        fields = Path("/proc/stat").read_text(encoding="ascii").split()[1:9]
+        numbers = [int(field) for field in fields]
+        return sum(numbers), numbers[3] + numbers[4]  # idle, iowait
+    before = times()
+    time.sleep(seconds)
+    after = times()
+    return round(1 - (after[1] - before[1]) / max(1, after[0] - before[0]), 3)
+
+
 def machine():
     """What the figures depend on."""
     cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
@@ -77,4 +91,4 @@ def machine():
             "kernel": platform.release(), "qemu": _first_line(guest.qemu(), "--version"),
             "libvirt": _first_line("libvirtd", "--version"),
             "pacemaker": _first_line("pacemakerd", "--version"), "accelerator": "tcg",
-            "load_average": os.getloadavg()[0]}
+            "busy_before": float(os.environ.get(BUSY, "nan"))}
