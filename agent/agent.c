@@ -152,6 +152,7 @@ Agent *agent_new(AgentConfig *config, GError **error)
     agent->name = g_strdup("");
     agent->vms = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, vm_free);
     agent->peers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, status_free);
+    agent->lost = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     agent->migrates = g_hash_table_new(g_str_hash, g_str_equal);
     agent->preferences = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     agent->peeking = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
@@ -181,6 +182,7 @@ void agent_free(Agent *agent)
     g_hash_table_unref(agent->vms);
     g_clear_pointer(&agent->calls, g_hash_table_unref);
     g_hash_table_unref(agent->peers);
+    g_hash_table_unref(agent->lost);
     g_hash_table_unref(agent->migrates);
     g_hash_table_unref(agent->preferences);
     g_hash_table_unref(agent->peeking);

@@ -10,6 +10,7 @@
 #include "agent/ra_socket.h"
 #include "agent/service.h"
 #include "hvcore/node.h"
+#include "migrate/forecast.h"
 
 struct Agent {
     AgentConfig *config;
@@ -28,6 +29,8 @@ struct Agent {
     GHashTable *preferences; // VM -> sweeps since when nobody needs its constraint
     GHashTable *peeking; // VMs whose record is being looked at for that
     GHashTable *saved;     // VM -> record state last seen on storage, while nobody runs it
+    FerryOverhead overhead; // of lazy moves away from this node, for VMs that have not moved yet
+    GHashTable *lost;      // node -> when it left the cluster last (gint64: wall clock, ms)
     GQueue deferred;       // messages that came before adoption was done
     bool adopting;
     bool ready;            // adoption done, RA socket and API are open

@@ -4,6 +4,7 @@
 
 #define PREFERENCE_PREFIX "vmferry-move-"
 #define OWNER_PREFIX "-by-"
+#define HOLD_PREFIX "vmferry-hold-"
 
 // Above any ordinary preference of an admin, so that a VM never moves back by itself; below
 // INFINITY, so that an asked-for move, whose score is INFINITY, wins over staying.
@@ -300,6 +301,39 @@ static void parse_preferences(CibSnapshot *snapshot, const xmlNode *constraints)
     }
 }
 
+static bool is_failed_move(const xmlNode *op)
+{
+    const char *code = attribute(op, "rc-code");
+
+    return g_strcmp0(attribute(op, "operation"), "migrate_to") == 0 &&
+           g_strcmp0(attribute_or(op, "op-status", "0"), "-1") != 0 && g_strcmp0(code, "0") != 0;
+}
+
+static void parse_history(CibSnapshot *snapshot, const xmlNode *resource, const char *node)
+{
+    const char *name = attribute_or(resource, "id", "");
+
+    for (const xmlNode *op = child(resource, "lrm_rsc_op"); op; op = next(op, "lrm_rsc_op")) {
+        if (!is_failed_move(op))
+            continue;
+        if (!json_object_get(snapshot->failed_moves, name))
+            json_object_set_new(snapshot->failed_moves, name, json_array());
+        json_array_append_new(json_object_get(snapshot->failed_moves, name), json_string(node));
+    }
+}
+
+static void parse_histories(CibSnapshot *snapshot, const xmlNode *status)
+{
+    for (const xmlNode *state = child(status, "node_state"); state;
+         state = next(state, "node_state")) {
+        const xmlNode *resources = child(child(state, "lrm"), "lrm_resources");
+
+        for (const xmlNode *resource = child(resources, "lrm_resource"); resource;
+             resource = next(resource, "lrm_resource"))
+            parse_history(snapshot, resource, attribute_or(state, "uname", ""));
+    }
+}
+
 CibSnapshot *cib_snapshot_parse(const xmlNode *cib, GError **error)
 {
     const xmlNode *configuration = child(cib, "configuration");
@@ -320,6 +354,7 @@ CibSnapshot *cib_snapshot_parse(const xmlNode *cib, GError **error)
     snapshot->resources = json_array();
     snapshot->nodes = json_array();
     snapshot->preferences = json_array();
+    snapshot->failed_moves = json_object();
     snapshot->resource_ids =
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, resource_ids_free);
     snapshot->node_ids = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, node_ids_free);
@@ -329,6 +364,7 @@ CibSnapshot *cib_snapshot_parse(const xmlNode *cib, GError **error)
     for (const xmlNode *node = child(nodes, "node"); node; node = next(node, "node"))
         parse_node(snapshot, &cluster, node);
     parse_preferences(snapshot, child(configuration, "constraints"));
+    parse_histories(snapshot, cluster.status);
     return snapshot;
 }
 
@@ -340,6 +376,7 @@ void cib_snapshot_free(CibSnapshot *snapshot)
     json_decref(snapshot->nodes);
     json_decref(snapshot->cluster);
     json_decref(snapshot->preferences);
+    json_decref(snapshot->failed_moves);
     g_hash_table_unref(snapshot->resource_ids);
     g_hash_table_unref(snapshot->node_ids);
     g_free(snapshot);
@@ -578,15 +615,24 @@ static void add_node_expression(xmlNode *rule, const char *id, const char *node)
     set(node_is, "value", node);
 }
 
+static void add_until(xmlNode *rule, const char *id, gint64 until)
+{
+    g_autoptr(GDateTime) end = g_date_time_new_from_unix_utc(until);
+    g_autofree char *text = g_date_time_format(end, "%Y-%m-%d %H:%M:%SZ");
+    xmlNode *date = add(rule, "date_expression");
+
+    set_id(date, id, "-until");
+    set(date, "operation", "lt");
+    set(date, "end", text);
+}
+
 xmlDoc *cib_xml_preference(const char *name, const char *node, const char *owner, gint64 until)
 {
     g_autofree char *id = g_strconcat(PREFERENCE_PREFIX, name, NULL);
     g_autofree char *rule_id = g_strconcat(id, OWNER_PREFIX, owner, NULL);
-    g_autoptr(GDateTime) end = g_date_time_new_from_unix_utc(until);
-    g_autofree char *end_text = g_date_time_format(end, "%Y-%m-%d %H:%M:%SZ");
     xmlDoc *doc;
     xmlNode *location = new_root(&doc, "rsc_location");
-    xmlNode *rule, *date;
+    xmlNode *rule;
 
     set(location, "id", id);
     set(location, "rsc", name);
@@ -594,16 +640,37 @@ xmlDoc *cib_xml_preference(const char *name, const char *node, const char *owner
     set(rule, "score", "INFINITY");
     set(rule, "boolean-op", "and");
     add_node_expression(rule, id, node);
-    date = add(rule, "date_expression");
-    set_id(date, id, "-until");
-    set(date, "operation", "lt");
-    set(date, "end", end_text);
+    add_until(rule, id, until);
+    return doc;
+}
+
+xmlDoc *cib_xml_hold(const char *name, gint64 until)
+{
+    g_autofree char *id = g_strconcat(HOLD_PREFIX, name, NULL);
+    g_autofree char *rule_id = g_strconcat(id, "-rule", NULL);
+    g_autofree char *pair = pair_id(id, "is-managed");
+    xmlDoc *doc;
+    xmlNode *primitive = new_root(&doc, "primitive");
+    xmlNode *meta, *rule;
+
+    set(primitive, "id", name);
+    meta = add_set(primitive, "meta_attributes", id);
+    set(meta, "score", "INFINITY"); // before the resource's own set
+    rule = add_set(meta, "rule", rule_id);
+    set(rule, "score", "INFINITY");
+    add_until(rule, id, until);
+    add_pair(meta, pair, "is-managed", "false");
     return doc;
 }
 
 char *cib_xpath_preference(const char *name)
 {
     return g_strdup_printf("//constraints/rsc_location[@id='" PREFERENCE_PREFIX "%s']", name);
+}
+
+char *cib_xpath_hold(const char *name)
+{
+    return g_strdup_printf("//resources//meta_attributes[@id='" HOLD_PREFIX "%s']", name);
 }
 
 char *cib_xpath_constraints(const char *name)

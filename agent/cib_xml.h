@@ -14,6 +14,7 @@ typedef struct {
     json_t *nodes;       // as agent_pacemaker_nodes
     json_t *cluster;     // as agent_pacemaker_cluster
     json_t *preferences; // as agent_pacemaker_preferences
+    json_t *failed_moves; // as agent_pacemaker_move_failed looks them up: {"NAME": ["NODE", ...]}
     // The XML ids of sets and values that an update has to name; private to cib_xml.c.
     GHashTable *resource_ids;
     GHashTable *node_ids;
@@ -40,9 +41,12 @@ xmlDoc *cib_xml_set_standby(const CibSnapshot *snapshot, const char *node, bool 
                             GError **error);
 // For section "constraints" by create: NAME has to run on NODE until UNTIL (seconds of UNIX time).
 xmlDoc *cib_xml_preference(const char *name, const char *node, const char *owner, gint64 until);
+// For section "resources" by modify: Pacemaker leaves NAME alone until UNTIL.
+xmlDoc *cib_xml_hold(const char *name, gint64 until);
 
 // XPaths of what is removed; free with g_free. NAME has to be valid.
 char *cib_xpath_preference(const char *name);
+char *cib_xpath_hold(const char *name);
 char *cib_xpath_constraints(const char *name);
 char *cib_xpath_primitive(const char *name);
 char *cib_xpath_history(const char *name);

@@ -175,10 +175,12 @@ AgentJob *agent_job_start(AgentJobs *jobs, const char *kind, const char *vm)
     g_autofree char *id = g_strdup_printf("%s-%" G_GINT64_FORMAT, jobs->node, ++jobs->next_id);
     job->jobs = jobs;
     job->entry = add_entry(
-        jobs, json_pack("{s:s, s:s, s:s?, s:s, s:s, s:s, s:i, s:i, s:i, s:n, s:o, s:n, s:n, s:n}",
+        jobs, json_pack("{s:s, s:s, s:s?, s:s, s:s, s:s, s:i, s:i, s:i, s:n, s:n, s:n, s:o, s:n, "
+                        "s:n, s:n}",
                         "id", id, "kind", kind, "vm", vm, "node", jobs->node, "state", "running",
                         "phase", "", "bytes_done", 0, "bytes_total", 0, "rate", 0, "eta_s",
-                        "started", api_time_now(), "ended", "error", "result"));
+                        "expected_blackout_ms", "expected_blackout_margin_ms", "started",
+                        api_time_now(), "ended", "error", "result"));
     jobs->running = g_list_prepend(jobs->running, job);
     tell(job);
     return job;
@@ -224,6 +226,12 @@ void agent_job_progress(AgentJob *job, guint64 bytes_done, guint64 bytes_total)
     set(job->entry, "eta_s",
         known ? json_real((double)(bytes_total - bytes_done) / rate) : json_null());
     tell_soon(job);
+}
+
+void agent_job_forecast(AgentJob *job, double blackout_ms, double margin_ms)
+{
+    set(job->entry, "expected_blackout_ms", json_real(blackout_ms));
+    set(job->entry, "expected_blackout_margin_ms", json_real(margin_ms));
 }
 
 void agent_job_end(AgentJob *job, const GError *error, json_t *result)

@@ -13,7 +13,7 @@ typedef struct AgentJob AgentJob; // a job of this node; owned by AgentJobs
 
 // JOB (borrowed) as the API shows it: {"id":"n1-7","kind":"migrate","vm":"a","node":"n1",
 // "state":"running|done|failed","phase":"save","bytes_done":0,"bytes_total":0,"rate":0 (bytes/s),
-// "eta_s":1.5|null,"started":"...Z","ended":"...Z"|null,"error":"..."|null,"result":{...}|null}
+// "eta_s":1.5|null,"expected_blackout_ms":40.0|null,"expected_blackout_margin_ms":10.0|null,"started":"...Z","ended":"...Z"|null,"error":"..."|null,"result":{...}|null}
 typedef void (*AgentJobChangedFn)(json_t *job, gpointer data);
 
 // CHANGED is called for each change of a job of this node, at most 5 times a second for progress
@@ -25,6 +25,8 @@ AgentJob *agent_job_start(AgentJobs *jobs, const char *kind, const char *vm);
 const char *agent_job_id(const AgentJob *job);
 void agent_job_phase(AgentJob *job, const char *phase);
 void agent_job_progress(AgentJob *job, guint64 bytes_done, guint64 bytes_total);
+// How long the guest is going to be paused. Told with the next progress or phase.
+void agent_job_forecast(AgentJob *job, double blackout_ms, double margin_ms);
 // Ends the job; it must not be used afterwards. ERROR (borrowed) NULL = done. Takes RESULT.
 void agent_job_end(AgentJob *job, const GError *error, json_t *result);
 

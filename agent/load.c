@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "agent/load.h"
 
+#include "agent/quarantine.h"
 #include "agent/status.h"
 #include "agent/worker.h"
+#include "hvcore/hugepages.h"
 
 enum {
     POLL_MS = 200,
@@ -20,6 +22,8 @@ struct AgentLoad {
     guint poll; // where there is no pager to tell, or before the next one
     bool recovering;
     unsigned recoveries;
+    bool hurries;
+    AgentJob *job; // of a move that waits; vm->load_job is another one
 };
 
 bool agent_load_pending(const AgentVm *vm)
@@ -40,9 +44,9 @@ static void settled(AgentVm *vm, const FerryRecord *record, const GError *error,
         return;
     }
     agent_status_changed(vm->agent);
-    agent_vm_wake(vm, &vm->loads, NULL);
-    if (vm->state == AGENT_VM_RUNNING)
+    if (vm->state == AGENT_VM_RUNNING) // before a move: it was Pacemaker that asked for the stop
         agent_vm_stop_step(vm);
+    agent_vm_wake(vm, &vm->loads, NULL);
 }
 
 void agent_load_settle(AgentVm *vm)
@@ -54,6 +58,49 @@ void agent_load_settle(AgentVm *vm)
         return;
     vm->settling = true;
     agent_record_write(vm, &next, vm->record.sequence, settled, NULL);
+}
+
+// --- a save or move waits for its end ---
+
+static void hurry(AgentLoad *load)
+{
+    load->hurries = true;
+    if (load->pager != NULL) // an earlier agent's cannot be reached
+        ferry_pager_hurry(load->pager);
+}
+
+void agent_load_hurry(AgentVm *vm, const char *kind, AgentJob *job)
+{
+    if (vm->load != NULL && !vm->load->hurries)
+        hurry(vm->load);
+    if (vm->load != NULL && job != NULL)
+        vm->load->job = job;
+    if (job == NULL && vm->load_job == NULL)
+        job = vm->load_job = agent_job_start(vm->agent->jobs, kind, vm->name);
+    if (job != NULL)
+        agent_job_phase(job, "finish-load");
+}
+
+AgentJob *agent_load_take_job(AgentVm *vm)
+{
+    return g_steal_pointer(&vm->load_job);
+}
+
+void agent_load_end_job(AgentVm *vm, const GError *error)
+{
+    AgentJob *job = agent_load_take_job(vm);
+    if (job != NULL)
+        agent_job_end(job, error, NULL);
+}
+
+static void pager_progress(FerryPager *pager, const FerryPagerProgress *progress, gpointer data)
+{
+    (void)pager;
+    AgentVm *vm = data;
+    AgentJob *jobs[] = {vm->load->job, vm->load_job};
+    for (size_t i = 0; i < G_N_ELEMENTS(jobs); i++)
+        if (jobs[i] != NULL)
+            agent_job_progress(jobs[i], progress->bytes_sent, progress->bytes_total);
 }
 
 // --- the end ---
@@ -70,11 +117,13 @@ static void tell_loaded(const AgentLoad *load, const FerryPagerProgress *progres
 {
     double seconds = (double)(g_get_monotonic_time() - load->began_us) / G_USEC_PER_SEC;
     agent_events_add(load->vm->agent->events, "info", "vm.loaded", load->vm->name,
-                     json_pack("{s:f, s:I, s:I, s:I, s:I, s:I}", "seconds", seconds, "bytes_read",
-                               (json_int_t)progress->bytes_read, "faults",
+                     json_pack("{s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "seconds", seconds, "bytes_read",
+                               (json_int_t)progress->bytes_read, "bytes_ahead",
+                               (json_int_t)progress->bytes_ahead, "faults",
                                (json_int_t)progress->faults, "fault_p50_us",
                                (json_int_t)progress->fault_p50_us, "fault_p99_us",
-                               (json_int_t)progress->fault_p99_us, "fault_max_us",
+                               (json_int_t)progress->fault_p99_us, "fault_p999_us",
+                               (json_int_t)progress->fault_p999_us, "fault_max_us",
                                (json_int_t)progress->fault_max_us),
                      "%s has all its memory on %s, %.1f s after it began to run here",
                      load->vm->name, load->vm->agent->name, seconds);
@@ -123,9 +172,12 @@ static void start_again(AgentVm *vm, const char *socket)
     // The image is of the epoch before the commit's.
     load->pager = ferry_pager_start_again(vm->agent->config->libexec_dir,
                                           vm->definition->state_area, socket,
+                                          hv_hugepages_block(vm->definition),
                                           vm->record.epoch - 1, &pager_events, vm, &error);
     if (load->pager == NULL)
         lost(vm, error);
+    else if (load->hurries)
+        ferry_pager_hurry(load->pager);
 }
 
 static void recovery_done(gpointer data)
@@ -179,14 +231,16 @@ static void pager_loaded(FerryPager *pager, const FerryPagerProgress *progress, 
     over(data, progress);
 }
 
-// A damaged image stays damaged; a pager that ended is replaced, the guest only waits.
+// A damaged image stays damaged; a pager that ended for another reason is replaced, the guest only
+// waits.
 static void pager_failed(FerryPager *pager, const GError *error, gpointer data)
 {
     (void)pager;
     AgentVm *vm = data;
     g_autoptr(GError) copy = g_error_copy(error); // the pager's own, which goes
     if (g_error_matches(copy, FERRY_ERROR, FERRY_ERROR_CORRUPT)) {
-        lost(vm, copy);
+        drop(vm);
+        agent_quarantine_begin(vm, copy);
         return;
     }
     g_clear_pointer(&vm->load->pager, ferry_pager_free);
@@ -201,6 +255,7 @@ static void pager_connected(FerryPager *pager, gpointer data)
 
 static const FerryPagerEvents pager_events = {
     .connected = pager_connected,
+    .progress = pager_progress,
     .loaded = pager_loaded,
     .failed = pager_failed,
 };

@@ -15,5 +15,13 @@ void agent_load_free(AgentLoad *load);
 
 // Whether a save or move has to wait; vm->loads is woken when not any more.
 bool agent_load_pending(const AgentVm *vm);
+// A save or move that has to wait makes the load go as fast as the storage can. KIND ("save",
+// "migrate"): it has no job of its own yet, and gets one in the phase "finish-load"; NULL: JOB is its
+// job, which lasts until the load is over.
+void agent_load_hurry(AgentVm *vm, const char *kind, AgentJob *job);
+// The job that waited for the load, for the save or move that begins; NULL: there is none.
+AgentJob *agent_load_take_job(AgentVm *vm);
+// That save or move will not be; nothing where no job waits.
+void agent_load_end_job(AgentVm *vm, const GError *error);
 // Writes the record of a load that is over, again where that failed; call every few seconds.
 void agent_load_settle(AgentVm *vm);

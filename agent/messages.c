@@ -322,6 +322,9 @@ static void on_left(const char *node, AgentLeftReason reason, gpointer data)
     agent_events_add(agent->events, "warning", lost ? "node.lost" : "node.agent-left", NULL,
                      json_pack("{s:s}", "lost", node), "%s: %s", node,
                      lost ? "the node left the cluster" : "its vmferryd ended");
+    gint64 now_ms = g_get_real_time() / 1000;
+    if (lost)
+        g_hash_table_replace(agent->lost, g_strdup(node), g_memdup2(&now_ms, sizeof now_ms));
     forget_node(agent, node, reason);
 }
 

@@ -111,7 +111,7 @@ static void try_next(Migrate *migrate)
 {
     AgentVm *vm = agent_vm_find(migrate->agent, migrate->vm);
     if (agent_load_pending(vm)) {
-        agent_job_phase(migrate->job, "finish-load");
+        agent_load_hurry(vm, NULL, migrate->job);
         agent_vm_wait(&vm->loads, load_over, migrate);
         return;
     }

@@ -4,6 +4,7 @@
 #include "agent/load.h"
 #include "agent/messages.h"
 #include "agent/status.h"
+#include "hvcore/hugepages.h"
 #include "migrate/pager.h"
 
 #include <string.h>
@@ -33,6 +34,8 @@ enum { PAGER_MS = 300 }; // between QEMU's end and the pager's reason
 static void prepared(AgentMoveIn *in, const GError *error)
 {
     in->preparing = false;
+    if (error == NULL && in->lazy && ferry_target_source(in->target) != NULL)
+        ferry_pager_preload(in->pager, in->epoch);
     ferry_target_prepared(in->target, error);
 }
 
@@ -81,6 +84,15 @@ static void pager_loaded(FerryPager *pager, const FerryPagerProgress *progress, 
     report_loaded(in);
 }
 
+// QEMU has all that it needs to run: another pager can go on, and the commit is decided without it.
+// A damaged image ends the load all the same, if it is not too late.
+static void load_cut(AgentMoveIn *in, const GError *error)
+{
+    in->load_error = g_error_copy(error);
+    if (g_error_matches(error, FERRY_ERROR, FERRY_ERROR_CORRUPT))
+        ferry_target_loaded(in->target, "", 0, error);
+}
+
 static void pager_failed(FerryPager *pager, const GError *error, gpointer data)
 {
     (void)pager;
@@ -88,7 +100,7 @@ static void pager_failed(FerryPager *pager, const GError *error, gpointer data)
     if (in->preparing)
         prepare_failed(in, error);
     else if (in->lazy && in->pager_done)
-        in->load_error = g_error_copy(error); // the commit is decided without it
+        load_cut(in, error);
     else
         ferry_target_loaded(in->target, "", 0, error);
 }
@@ -100,21 +112,37 @@ static const FerryPagerEvents pager_events = {
     .running = pager_running,
 };
 
+static void say_eager(AgentVm *vm, const char *why)
+{
+    agent_events_add(vm->agent->events, "warning", "vm.restore-eager", vm->name, NULL,
+                     "%s is loaded whole before it runs: on %s QEMU cannot use userfaultfd (%s); run "
+                     "it as root, or set vm.unprivileged_userfaultfd=1",
+                     vm->name, vm->agent->name, why);
+}
+
 static void qemu_listens(HvVm *hv, const GError *error, gpointer data)
 {
-    (void)hv;
     AgentVm *vm = data;
     AgentMoveIn *in = vm->in;
     g_autoptr(GError) failure = NULL;
     if (in == NULL)
         return;
+    if (in->lazy && g_error_matches(error, HV_ERROR, HV_ERROR_QMP)) { // it tried userfaultfd itself
+        say_eager(vm, error->message);
+        in->lazy = false;
+        hv_vm_load(hv, in->socket, false, qemu_listens, vm);
+        return;
+    }
     if (error != NULL) {
         prepare_failed(in, error);
         return;
     }
-    in->pager = (in->lazy ? ferry_pager_start_lazy : ferry_pager_start)(
-        vm->agent->config->libexec_dir, vm->definition->state_area, in->socket, &pager_events, in,
-        &failure);
+    const char *libexec = vm->agent->config->libexec_dir, *area = vm->definition->state_area;
+    in->pager = in->lazy ? ferry_pager_start_lazy(libexec, area, in->socket,
+                                                  hv_hugepages_block(vm->definition),
+                                                  &pager_events, in, &failure)
+                         : ferry_pager_start(libexec, area, in->socket, &pager_events, in,
+                                             &failure);
     if (in->pager == NULL)
         prepare_failed(in, failure);
 }
@@ -364,10 +392,7 @@ static bool loads_lazily(AgentVm *vm)
     if (wanted->restore == HV_RESTORE_EAGER)
         return false;
     if (!vm->agent->node->userfaultfd)
-        agent_events_add(vm->agent->events, "warning", "vm.restore-eager", vm->name, NULL,
-                         "%s is loaded whole before it runs: %s has no userfaultfd (run QEMU as "
-                         "root, or set vm.unprivileged_userfaultfd=1)",
-                         vm->name, vm->agent->name);
+        say_eager(vm, "the kernel denies it to vmferryd, too");
     return vm->agent->node->userfaultfd;
 }
 

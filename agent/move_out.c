@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "agent/move_out.h"
 
+#include "agent/load.h"
 #include "agent/messages.h"
 #include "agent/migrate.h"
+#include "agent/pace.h"
+#include "agent/stay.h"
 #include "agent/status.h"
 #include "migrate/saver.h"
 
 #include <string.h>
 
 enum {
-    DOWNTIME_PART = 5, // of max_blackout_ms: QEMU switches over when the rest fits this
-    POLL_MS = 250,
-    MAX_PASSES = 30,  // the guest dirties as fast as storage takes it: pause it
+    POLL_MS = 100,
     END_SAVE_POLL_MS = 20,
     QUIT_MS = 2000,
     SAVER_MS = 300, // between QEMU's "failed" and the saver's reason
@@ -22,11 +23,11 @@ struct AgentMoveOut {
     FerrySource *source;
     FerrySaver *saver;
     AgentJob *job;
+    AgentPace *pace;
     bool own_job; // nobody else follows it: it ends with the move
     char *socket;
     FerrySaverProgress progress;
-    bool ending; // end_save was asked for
-    bool forced;
+    bool ending;      // end_save was asked for
     guint timer;      // the source's
     guint poll_timer; // while saving
     guint end_timer;  // until the migration has ended
@@ -152,9 +153,7 @@ static void saver_listens(FerrySaver *saver, gpointer data)
 {
     (void)saver;
     AgentMoveOut *out = data;
-    g_autoptr(HvDefinition) wanted = agent_vm_wanted(out->vm);
-    hv_vm_save(out->vm->hv, out->socket, MAX(wanted->max_blackout_ms / DOWNTIME_PART, 1u),
-               save_begun, out->vm);
+    hv_vm_save(out->vm->hv, out->socket, agent_pace_begin(out->pace), save_begun, out->vm);
 }
 
 static void saver_progress(FerrySaver *saver, const FerrySaverProgress *progress, gpointer data)
@@ -162,6 +161,7 @@ static void saver_progress(FerrySaver *saver, const FerrySaverProgress *progress
     (void)saver;
     AgentMoveOut *out = data;
     out->progress = *progress;
+    agent_pace_saver(out->pace, progress);
     agent_job_progress(out->job, progress->bytes_written, progress->ram_bytes);
 }
 
@@ -181,20 +181,71 @@ static const FerrySaverEvents saver_events = {
     .failed = saver_failed,
 };
 
+static void pause_it(AgentMoveOut *out)
+{
+    g_autofree char *figures = agent_pace_describe(out->pace);
+    agent_pace_force(out->pace);
+    g_autofree char *expected = agent_pace_text(out->pace);
+    json_t *details = json_object();
+    agent_pace_tell(out->pace, details);
+    agent_events_add(out->vm->agent->events, "warning", "move.forced", out->vm->name, details,
+                     "no further pass over the memory of %s helps: %s; it is paused for the last "
+                     "one%s%s",
+                     out->vm->name, figures, expected != NULL ? ", " : "",
+                     expected != NULL ? expected : "");
+    hv_vm_pause(out->vm->hv, NULL, NULL);
+}
+
+static void give_up(AgentMoveOut *out)
+{
+    g_autofree char *figures = agent_pace_describe(out->pace);
+    g_autoptr(GError) error = g_error_new(
+        FERRY_ERROR, FERRY_ERROR_ABORTED,
+        "%s changes its memory too fast for its state area (%s), and its \"convergence\" is "
+        "\"abort\"; move it at a quieter time, allow a larger max_blackout_ms or "
+        "max_throttle_percent, or set it to \"force\"",
+        out->vm->name, figures);
+    ferry_source_save_failed(out->source, error);
+}
+
+static void held(AgentVm *vm, const GError *error, gpointer data)
+{
+    (void)data;
+    AgentMoveOut *out = vm->out;
+    if (out == NULL || ferry_source_phase(out->source) != FERRY_PHASE_SAVE)
+        return;
+    if (error == NULL) {
+        give_up(out);
+        return;
+    }
+    g_warning("VM %s: Pacemaker would stop it for a move that is given up: %s", vm->name,
+              error->message);
+    pause_it(out);
+}
+
+// Only a move that an admin asked for can be given up: a stop has to end, and where Pacemaker by
+// itself wants the VM away it would stop it next.
+static void no_pass_helps(AgentMoveOut *out)
+{
+    g_autoptr(HvDefinition) wanted = agent_vm_wanted(out->vm);
+    stop_polling(out);
+    if (wanted->convergence == HV_CONVERGENCE_ABORT && !out->own_job)
+        agent_stay_begin(out->vm, held, NULL);
+    else
+        pause_it(out);
+}
+
 static void progress_known(HvVm *hv, const HvMigration *migration, const GError *error,
                            gpointer data)
 {
+    (void)hv;
     AgentVm *vm = data;
     AgentMoveOut *out = vm->out;
-    if (out == NULL || error != NULL || out->forced || migration->status != HV_MIGRATION_ACTIVE ||
-        migration->passes < MAX_PASSES)
+    if (out == NULL || error != NULL || out->poll_timer == 0 ||
+        migration->status != HV_MIGRATION_ACTIVE)
         return;
-    out->forced = true;
-    agent_events_add(vm->agent->events, "warning", "move.forced", vm->name, NULL,
-                     "%s dirties its memory as fast as the storage takes it; it is paused for the "
-                     "last pass after %u passes",
-                     vm->name, migration->passes);
-    hv_vm_pause(hv, NULL, NULL);
+    if (!agent_pace_sample(out->pace, migration))
+        no_pass_helps(out);
 }
 
 static gboolean poll_migration(gpointer data)
@@ -265,15 +316,26 @@ static void end_save(void *env)
 
 // --- telling how it goes ---
 
+static void tell_phase(AgentMoveOut *out, FerryPhase now)
+{
+    json_t *details =
+        json_pack("{s:s, s:s*, s:s}", "phase", ferry_phase_name(now), "to",
+                  ferry_source_peer(out->source), "move", ferry_source_move(out->source));
+    g_autofree char *expected = NULL;
+    if (now == FERRY_PHASE_PAUSE) {
+        expected = agent_pace_text(out->pace);
+        agent_pace_tell(out->pace, details);
+    }
+    agent_events_add(out->vm->agent->events, "info", "move.phase", out->vm->name, details,
+                     "%s: %s%s%s", out->vm->name, ferry_phase_name(now),
+                     expected != NULL ? ", " : "", expected != NULL ? expected : "");
+}
+
 static void phase(void *env, FerryPhase now)
 {
     AgentMoveOut *out = env;
     agent_job_phase(out->job, ferry_phase_name(now));
-    agent_events_add(out->vm->agent->events, "info", "move.phase", out->vm->name,
-                     json_pack("{s:s, s:s*, s:s}", "phase", ferry_phase_name(now), "to",
-                               ferry_source_peer(out->source), "move",
-                               ferry_source_move(out->source)),
-                     "%s: %s", out->vm->name, ferry_phase_name(now));
+    tell_phase(out, now);
     agent_status_changed(out->vm->agent);
     if (now == FERRY_PHASE_READY)
         agent_migrate_ready(out->vm);
@@ -284,25 +346,39 @@ static double ms_between(int64_t from_us, int64_t to_us)
     return from_us == 0 || to_us == 0 ? 0 : (double)(to_us - from_us) / 1000.0;
 }
 
-static json_t *result_of(const AgentMoveOut *out)
+static json_t *result_of(AgentMoveOut *out)
 {
     const FerrySourceTimes *times = ferry_source_times(out->source);
     const char *peer = ferry_source_peer(out->source);
     int64_t end_us = peer != NULL ? times->running_us : g_get_monotonic_time();
-    return json_pack(
+    double blackout_ms = ms_between(times->paused_us, times->running_us);
+    json_t *result = json_pack(
         "{s:s, s:s, s:o, s:s, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:i, s:I}", "move",
         ferry_source_move(out->source), "from", out->vm->agent->name, "to",
-        peer != NULL ? json_string(peer) : json_null(), "mode",
-        peer == NULL ? "save" : times->mode,
-        "blackout_ms", ms_between(times->paused_us, times->running_us), "total_ms",
-        ms_between(times->started_us, end_us), "pause_ms",
+        peer != NULL ? json_string(peer) : json_null(), "mode", peer == NULL ? "save" : times->mode,
+        "blackout_ms", blackout_ms, "total_ms", ms_between(times->started_us, end_us), "pause_ms",
         ms_between(times->paused_us, times->sealed_us), "load_ms",
         ms_between(times->sealed_us, times->running_us), "bytes_written",
-        (json_int_t)out->progress.bytes_written, "bytes_read",
-        (json_int_t)times->target_bytes_read, "ram_bytes", (json_int_t)times->image.ram_bytes,
-        "pages_present", (json_int_t)out->progress.pages_present, "pages_zero",
-        (json_int_t)out->progress.pages_zero, "passes", (int)times->image.passes, "epoch",
+        (json_int_t)out->progress.bytes_written, "bytes_read", (json_int_t)times->target_bytes_read,
+        "ram_bytes", (json_int_t)times->image.ram_bytes, "pages_present",
+        (json_int_t)out->progress.pages_present, "pages_zero", (json_int_t)out->progress.pages_zero,
+        "passes", (int)times->image.passes, "epoch",
         (json_int_t)ferry_source_record(out->source)->epoch);
+    agent_pace_end(out->pace, blackout_ms, times->mode, result);
+    return result;
+}
+
+// "blackout 53 ms (expected 40 ms +- 10 ms)"
+static char *blackout_text(json_t *result)
+{
+    json_t *expected = json_object_get(result, "expected_blackout_ms");
+    g_autofree char *actual = g_strdup_printf(
+        "blackout %.0f ms", json_number_value(json_object_get(result, "blackout_ms")));
+    if (!json_is_number(expected))
+        return g_steal_pointer(&actual);
+    return g_strdup_printf(
+        "%s (expected %.0f ms +- %.0f ms)", actual, json_number_value(expected),
+        json_number_value(json_object_get(result, "expected_blackout_margin_ms")));
 }
 
 static void tell_end(AgentMoveOut *out, FerrySourceOutcome outcome, const GError *error,
@@ -311,6 +387,7 @@ static void tell_end(AgentMoveOut *out, FerrySourceOutcome outcome, const GError
     AgentVm *vm = out->vm;
     AgentEvents *events = vm->agent->events;
     const char *peer = ferry_source_peer(out->source);
+    g_autofree char *blackout = blackout_text(result);
     switch (outcome) {
     case FERRY_SOURCE_MOVED:
         if (error != NULL) {
@@ -320,8 +397,7 @@ static void tell_end(AgentMoveOut *out, FerrySourceOutcome outcome, const GError
             break;
         }
         agent_events_add(events, "info", "move.done", vm->name, json_incref(result),
-                         "%s moved from %s to %s, blackout %.0f ms", vm->name, vm->agent->name,
-                         peer, json_number_value(json_object_get(result, "blackout_ms")));
+                         "%s moved from %s to %s, %s", vm->name, vm->agent->name, peer, blackout);
         break;
     case FERRY_SOURCE_SAVED:
         agent_events_add(events, "info", "vm.saved", vm->name, json_incref(result),
@@ -388,6 +464,7 @@ static void finished(void *env, FerrySourceOutcome outcome, const GError *error)
     json_decref(result);
     vm->out = NULL;
     conclude(vm, outcome);
+    agent_stay_end(vm, outcome == FERRY_SOURCE_RUNNING_ON);
     agent_vm_wake(vm, &vm->departs, failure);
     agent_move_out_free(out);
 }
@@ -415,9 +492,10 @@ static AgentMoveOut *new_out(AgentVm *vm, const char *peer, AgentJob *job)
     AgentMoveOut *out = g_new0(AgentMoveOut, 1);
     out->vm = vm;
     out->own_job = job == NULL;
-    out->job = job != NULL ? job
-                           : agent_job_start(vm->agent->jobs, peer != NULL ? "migrate" : "save",
-                                             vm->name);
+    out->job = job != NULL ? job : agent_load_take_job(vm);
+    if (out->job == NULL)
+        out->job = agent_job_start(vm->agent->jobs, peer != NULL ? "migrate" : "save", vm->name);
+    out->pace = agent_pace_new(vm, peer, out->job);
     out->socket = g_build_filename(vm->agent->config->run_dir, vm->name, "saver.sock", NULL);
     out->source = ferry_source_new(&source_ops, out, move, &vm->record, peer, definition);
     vm->out = out;
@@ -487,6 +565,7 @@ void agent_move_out_free(AgentMoveOut *out)
     g_clear_handle_id(&out->fail_timer, g_source_remove);
     stop_polling(out);
     ferry_saver_free(out->saver);
+    agent_pace_free(out->pace);
     ferry_source_free(out->source);
     g_free(out->socket);
     g_free(out);
@@ -527,8 +606,10 @@ void agent_move_out_qemu_exited(AgentMoveOut *out)
 
 void agent_move_out_run_state(AgentMoveOut *out, HvRunState state)
 {
-    if (state == HV_RUN_FINISH_MIGRATE || state == HV_RUN_POSTMIGRATE || state == HV_RUN_PAUSED)
-        ferry_source_qemu_paused(out->source);
+    if (state != HV_RUN_FINISH_MIGRATE && state != HV_RUN_POSTMIGRATE && state != HV_RUN_PAUSED)
+        return;
+    stop_polling(out); // no question to QEMU while its guest waits for it
+    ferry_source_qemu_paused(out->source);
 }
 
 static gboolean saver_is_silent(gpointer data)

@@ -463,6 +463,28 @@ void agent_pacemaker_unprefer(AgentPacemaker *pacemaker, const char *name, Agent
     run_next(operation);
 }
 
+void agent_pacemaker_hold(AgentPacemaker *pacemaker, const char *name, unsigned lifetime_s,
+                          AgentPacemakerDone done, gpointer data)
+{
+    Operation *operation = operation_new(pacemaker, "hold the resource", name, done, data);
+    gint64 until = g_get_real_time() / G_USEC_PER_SEC + lifetime_s;
+
+    if (check_known(operation, name))
+        run_xml(operation, STEP_MODIFY, "resources", cib_xml_hold(name, until), NULL);
+}
+
+void agent_pacemaker_let_go(AgentPacemaker *pacemaker, const char *name, AgentPacemakerDone done,
+                            gpointer data)
+{
+    Operation *operation = operation_new(pacemaker, "let go of the resource", name, done, data);
+
+    if (!check_known(operation, name))
+        return;
+    add_forget(operation, "--cleanup", name);
+    add_remove(operation, cib_xpath_hold(name));
+    run_next(operation);
+}
+
 // Reporting a failure -----------------------------------------------------------------------------
 
 static void on_controller(pcmk_ipc_api_t *api, enum pcmk_ipc_event event, crm_exit_t status,
@@ -825,4 +847,18 @@ json_t *agent_pacemaker_cluster(const AgentPacemaker *pacemaker)
 json_t *agent_pacemaker_preferences(const AgentPacemaker *pacemaker)
 {
     return pacemaker->snapshot ? json_deep_copy(pacemaker->snapshot->preferences) : json_array();
+}
+
+bool agent_pacemaker_move_failed(const AgentPacemaker *pacemaker, const char *name,
+                                 const char *node)
+{
+    json_t *nodes =
+        pacemaker->snapshot ? json_object_get(pacemaker->snapshot->failed_moves, name) : NULL;
+    size_t index;
+    json_t *failed;
+
+    json_array_foreach (nodes, index, failed)
+        if (g_strcmp0(json_string_value(failed), node) == 0)
+            return true;
+    return false;
 }

@@ -65,6 +65,17 @@ void agent_pacemaker_unprefer(AgentPacemaker *pacemaker, const char *name, Agent
 // [{"name":"vm1","node":"n2","owner":"n1"}]: the constraints of that kind; new reference.
 json_t *agent_pacemaker_preferences(const AgentPacemaker *pacemaker);
 
+// Pacemaker leaves the resource alone for a while: is-managed=false in a set of meta attributes with
+// id "vmferry-hold-NAME" and a lifetime rule of LIFETIME_S, so that it never holds for long.
+void agent_pacemaker_hold(AgentPacemaker *pacemaker, const char *name, unsigned lifetime_s,
+                          AgentPacemakerDone done, gpointer data);
+// Ends that, and forgets the resource's failures first.
+void agent_pacemaker_let_go(AgentPacemaker *pacemaker, const char *name, AgentPacemakerDone done,
+                            gpointer data);
+// Whether the history of NAME on NODE has a migrate_to that failed.
+bool agent_pacemaker_move_failed(const AgentPacemaker *pacemaker, const char *name,
+                                 const char *node);
+
 // NAME's definition as the CIB has it, borrowed until the main loop runs again; NULL where there is
 // none.
 const char *agent_pacemaker_definition(const AgentPacemaker *pacemaker, const char *name);

@@ -17,6 +17,7 @@ typedef struct {
     bool update;
     bool start;
     bool discard; // storage work: throw saved memory away
+    bool damaged; // RECORD may not be the newest
     FerryRecord record;
     GError *error;
     AgentReplyFn reply;
@@ -64,7 +65,8 @@ static void prepare_storage(gpointer data)
 {
     Definition *work = data;
     HvDefinition *definition = work->definition;
-    if (!hv_definition_check_node(definition, &work->error))
+    const HvNodeCheck check = {work->agent->node->accelerator, .has_memory = work->update};
+    if (!hv_definition_check_node(definition, &check, &work->error))
         return;
     ferry_area_prepare(definition->state_area, definition->uuid, definition->name,
                        definition->memory_mib, &work->error);
@@ -201,16 +203,27 @@ static Definition *work_on_stopped(Agent *agent, const char *name, AgentReplyFn 
     return work;
 }
 
-static bool has_memory(const FerryRecord *record)
+static bool has_memory(const Definition *work)
 {
-    return record->state == FERRY_SEALED || record->state == FERRY_QUARANTINED;
+    return work->damaged || work->record.state == FERRY_SEALED ||
+           work->record.state == FERRY_QUARANTINED;
+}
+
+// A record whose other slot is damaged may say less than there was: every state goes.
+static bool throw_away(Definition *work, FerryArea *area)
+{
+    FerryRecord next = work->record;
+    return (ferry_record_advance(&next, FERRY_OFF, true, "", NULL) ||
+            ferry_record_advance(&next, FERRY_OFF, false, "", &work->error)) &&
+           ferry_area_write_record(area, &next, work->record.sequence, &work->error);
 }
 
 static void read_area(gpointer data)
 {
     Definition *work = data;
     g_autoptr(FerryArea) area = ferry_area_open(work->definition->state_area, &work->error);
-    if (area == NULL || !ferry_area_read_record(area, &work->record, &work->error))
+    if (area == NULL ||
+        !ferry_area_salvage_record(area, &work->record, &work->damaged, &work->error))
         return;
     if (strcmp(work->record.uuid, work->definition->uuid) != 0) {
         g_set_error(&work->error, AGENT_ERROR, AGENT_ERROR_REFUSED,
@@ -218,10 +231,8 @@ static void read_area(gpointer data)
                     work->definition->state_area, work->record.vm);
         return;
     }
-    FerryRecord next = work->record;
-    if (work->discard && has_memory(&work->record) &&
-        ferry_record_advance(&next, FERRY_OFF, true, "", &work->error))
-        ferry_area_write_record(area, &next, work->record.sequence, &work->error);
+    if (work->discard && has_memory(work))
+        throw_away(work, area);
 }
 
 static void discarded(gpointer data)
@@ -233,7 +244,7 @@ static void discarded(gpointer data)
         end_refused(work);
         return;
     }
-    if (!has_memory(&work->record)) {
+    if (!has_memory(work)) {
         error = g_error_new(AGENT_ERROR, AGENT_ERROR_CONFLICT,
                             "%s has no saved memory (its record says %s)", name,
                             ferry_state_name(work->record.state));
@@ -285,7 +296,7 @@ static void undefine_checked(gpointer data)
 {
     Definition *work = data;
     const char *name = work->definition->name;
-    if (work->error == NULL && has_memory(&work->record)) {
+    if (work->error == NULL && has_memory(work)) {
         g_autoptr(GError) error =
             g_error_new(AGENT_ERROR, AGENT_ERROR_CONFLICT,
                         "%s has saved memory; start it, or `vmferry discard %s` first", name, name);

@@ -102,6 +102,7 @@ static void move_after_load(AgentVm *vm, const char *peer, AgentRaReplyFn reply,
 {
     LateMove *late = g_new(LateMove, 1);
     *late = (LateMove){vm->agent, g_strdup(vm->name), g_strdup(peer), reply, data};
+    agent_load_hurry(vm, "migrate", NULL);
     agent_vm_wait(&vm->loads, load_over, late);
 }
 
@@ -123,6 +124,7 @@ static void migrate_to(Agent *agent, const AgentRaRequest *request, AgentRaReply
         return;
     }
     if (vm->out == NULL && !agent_move_out_rehearse(vm, request->peer, NULL, &error)) {
+        agent_load_end_job(vm, error);
         reply(OCF_ERR_GENERIC, error->message, data);
         return;
     }

@@ -199,9 +199,12 @@ static void peek_run(gpointer data)
 {
     Peek *peek = data;
     FerryRecord record;
+    g_autoptr(GError) error = NULL;
     g_autoptr(FerryArea) area = ferry_area_open(peek->path, NULL);
-    if (area != NULL && ferry_area_read_record(area, &record, NULL))
+    if (area != NULL && ferry_area_read_record(area, &record, &error))
         peek->state = ferry_state_name(record.state);
+    else if (g_error_matches(error, FERRY_ERROR, FERRY_ERROR_CORRUPT))
+        peek->state = "damaged";
 }
 
 static void peek_done(gpointer data)
@@ -244,7 +247,7 @@ static const char *state_of_stopped(Agent *agent, const char *name, const char *
     const char *record = g_hash_table_lookup(agent->saved, name);
     if (record != NULL && strcmp(record, "sealed") == 0)
         return "saved";
-    if (record != NULL && strcmp(record, "quarantined") == 0)
+    if (record != NULL && (strcmp(record, "quarantined") == 0 || strcmp(record, "damaged") == 0))
         return "failed";
     bool wanted = target_role == NULL || strcmp(target_role, "Stopped") != 0;
     if (wanted && json_is_string(json_object_get(status, "error")))

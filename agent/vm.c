@@ -4,6 +4,8 @@
 #include "agent/load.h"
 #include "agent/move_in.h"
 #include "agent/move_out.h"
+#include "agent/stay.h"
+#include "agent/quarantine.h"
 #include "agent/status.h"
 
 enum { RECONNECT_MS = 1000 };
@@ -61,6 +63,8 @@ void agent_vm_free(AgentVm *vm)
     agent_move_out_free(vm->out);
     agent_move_in_free(vm->in);
     agent_load_free(vm->load);
+    agent_stay_free(vm->stay);
+    agent_quarantine_free(vm->quarantine);
     hv_vm_free(vm->hv);
     if (vm->definition != NULL)
         hv_definition_unref(vm->definition);
@@ -111,6 +115,16 @@ bool agent_vm_is_here(const AgentVm *vm)
     return vm->state != AGENT_VM_ABSENT;
 }
 
+// A save or move that waited for a load takes its job before the state changes.
+static void end_waiting_job(AgentVm *vm)
+{
+    g_autoptr(GError) error =
+        g_error_new(AGENT_ERROR, AGENT_ERROR_FAILED, "%s is %s on %s before all of its memory was there",
+                    vm->name, agent_vm_state_name(vm->state), vm->agent->name);
+    if (vm->state != AGENT_VM_RUNNING)
+        agent_load_end_job(vm, error);
+}
+
 void agent_vm_set_state(AgentVm *vm, AgentVmState state)
 {
     if (vm->state == state)
@@ -119,6 +133,7 @@ void agent_vm_set_state(AgentVm *vm, AgentVmState state)
            agent_vm_state_name(state));
     vm->state = state;
     agent_status_changed(vm->agent);
+    end_waiting_job(vm);
     if (state == AGENT_VM_ABSENT)
         agent_vm_wake(vm, &vm->loads, NULL);
     if (state == AGENT_VM_ABSENT || state == AGENT_VM_RUNNING || state == AGENT_VM_STRANDED)
@@ -145,6 +160,8 @@ static void qemu_exited(HvVm *hv, int status, gpointer data)
         agent_move_out_qemu_exited(vm->out);
     else if (vm->in != NULL)
         agent_move_in_qemu_exited(vm->in);
+    else if (vm->quarantine != NULL)
+        agent_quarantine_qemu_exited(vm);
     else if (vm->state == AGENT_VM_STOPPING)
         agent_vm_stop_exited(vm);
     else if (vm->state == AGENT_VM_STARTING)

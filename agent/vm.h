@@ -10,6 +10,8 @@ typedef struct AgentVm AgentVm;
 typedef struct AgentMoveOut AgentMoveOut;
 typedef struct AgentMoveIn AgentMoveIn;
 typedef struct AgentLoad AgentLoad;
+typedef struct AgentStay AgentStay;
+typedef struct AgentQuarantine AgentQuarantine;
 
 typedef enum {
     AGENT_VM_UNKNOWN,  // not looked yet, or could not find out
@@ -37,12 +39,15 @@ struct AgentVm {
     AgentMoveOut *out;
     AgentMoveIn *in;
     AgentLoad *load;  // it runs, but its pages are still being loaded
+    AgentStay *stay;  // its move is or was given up, and Pacemaker is kept from recovering it
+    AgentQuarantine *quarantine; // that load failed: QEMU goes, then the record is written
     GError *start_error; // why a start was given up; told when its QEMU is gone
     GQueue starts;   // waiters for RUNNING
     GQueue stops;    // waiters for ABSENT
     GQueue departs;  // waiters for the end of a move out
     GQueue arrivals; // waiters for the end of a move in
     GQueue loads;    // waiters for a record that allows a save again
+    AgentJob *load_job; // of the save or move that is first among them
     char *stop_mode; // asked for by an admin for the next stop; NULL = the definition's on_stop
     unsigned stop_timeout_ms; // what Pacemaker gave the stop under way
     guint stop_timer;

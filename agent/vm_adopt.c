@@ -6,6 +6,7 @@
 #include "agent/last_move.h"
 #include "agent/load.h"
 #include "agent/move_out.h"
+#include "agent/quarantine.h"
 
 #include <string.h>
 
@@ -221,7 +222,8 @@ static void found(HvVm *hv, const GError *error, gpointer data)
         return;
     }
     if (g_error_matches(error, HV_ERROR, HV_ERROR_NOT_RUNNING)) {
-        agent_vm_leftover_exited(vm);
+        if (!agent_quarantine_resume(vm))
+            agent_vm_leftover_exited(vm);
     } else {
         try_again(vm, error);
     }

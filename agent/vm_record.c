@@ -25,7 +25,8 @@ static bool ready_to_open(RecordWork *work)
 {
     if (!work->check)
         return true;
-    return hv_definition_check_node(work->definition, &work->error) &&
+    const HvNodeCheck check = {.accelerator = work->agent->node->accelerator};
+    return hv_definition_check_node(work->definition, &check, &work->error) &&
            ferry_area_check(work->path, work->definition->uuid, work->definition->memory_mib,
                             &work->error);
 }

@@ -120,11 +120,36 @@ static void launched(HvVm *hv, const GError *error, gpointer data)
 
 // --- which of both ---
 
+// How long VM's guest had run when its owner was lost: since the commit, which was the record's last
+// write. Where nobody saw the owner leave, until now at most.
+static double seconds_of_load(const AgentVm *vm, const FerryRecord *record)
+{
+    const gint64 *left_ms = g_hash_table_lookup(vm->agent->lost, record->owner);
+    bool seen = left_ms != NULL && *left_ms >= record->written_at_ms;
+    gint64 end_ms = seen ? *left_ms : g_get_real_time() / 1000;
+    return (double)MAX(end_ms - record->written_at_ms, 0) / 1000;
+}
+
+// The image was resumed once and is never loaded again.
+static void say_it_was_loading(AgentVm *vm, const FerryRecord *record)
+{
+    double seconds = seconds_of_load(vm, record);
+    agent_events_add(vm->agent->events, "warning", "vm.cold-after-loss", vm->name,
+                     json_pack("{s:f, s:s}", "loading_s", seconds, "lost", record->owner),
+                     "%s ran on %s and was still being loaded when it was lost, %.1f s after it began "
+                     "to run there (epoch %" G_GUINT64_FORMAT "); it starts cold",
+                     vm->name, record->owner, seconds, record->epoch);
+}
+
 static void say_if_memory_is_lost(AgentVm *vm, const FerryRecord *record)
 {
     if (record->state != FERRY_RUNNING && record->state != FERRY_SAVING &&
         record->state != FERRY_CONSUMED)
         return;
+    if (record->state == FERRY_CONSUMED) {
+        say_it_was_loading(vm, record);
+        return;
+    }
     agent_events_add(vm->agent->events, "warning", "vm.cold-after-loss", vm->name, NULL,
                      "%s was %s on %s when it was lost (epoch %" G_GUINT64_FORMAT
                      "); it starts cold",
@@ -140,9 +165,9 @@ static void record_known(AgentVm *vm, const FerryRecord *record, const GError *e
         start_failed(vm, error != NULL ? error : refused);
     } else if (record->state == FERRY_QUARANTINED) {
         refused = g_error_new(AGENT_ERROR, AGENT_ERROR_REFUSED,
-                              "the saved memory of %s failed to load and is quarantined; look at "
-                              "the storage, then `vmferry discard %s` lets it start cold",
-                              vm->name, vm->name);
+                              "the saved memory of %s in %s failed to load and is quarantined; look "
+                              "at the storage, then `vmferry discard %s` lets it start cold",
+                              vm->name, vm->definition->state_area, vm->name);
         start_failed(vm, refused);
     } else if (record->state == FERRY_SEALED) {
         hv_definition_unref(vm->definition);

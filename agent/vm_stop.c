@@ -71,7 +71,8 @@ static void save(AgentVm *vm)
 {
     g_autoptr(GError) error = NULL;
     if (agent_move_out_save(vm, &error)) {
-        arm(vm, share(vm, SAVE_SHARE));
+        if (vm->stop_timer == 0) // else it runs since the wait for the load: both have the same share
+            arm(vm, share(vm, SAVE_SHARE));
         return;
     }
     agent_events_add(vm->agent->events, "warning", "vm.save-failed", vm->name, NULL,
@@ -139,6 +140,7 @@ static void begin(AgentVm *vm)
 {
     const char *mode = mode_of(vm);
     if (strcmp(mode, "save") == 0 && !vm->save_tried && agent_load_pending(vm)) {
+        agent_load_hurry(vm, "save", NULL);
         if (vm->stop_timer == 0)
             arm(vm, share(vm, SAVE_SHARE)); // the end of the load comes back here
     } else if (strcmp(mode, "save") == 0 && !vm->save_tried) {

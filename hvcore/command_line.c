@@ -2,6 +2,7 @@
 #include "hvcore/command_line.h"
 
 #include "hvcore/definition_private.h"
+#include "hvcore/hugepages.h"
 #include "hvcore/iscsi_url.h"
 #include <inttypes.h>
 #include <string.h>
@@ -62,12 +63,26 @@ static void set_address(json_t *device, const HvDefinition *definition, size_t s
 // a RAM block over 64 pages at a time without telling the CPU's TLB, so that a page that it has just
 // cleared may be written unseen (include/exec/ram_addr.h, cpu_physical_memory_sync_dirty_bitmap). A
 // block whose length is no multiple of 64 pages is taken over page by page, and the TLB told.
+//
+// Huge pages are what the node's check wants KVM for: they have no such block. Their RAM block has the
+// name that it has without them. QEMU takes them all from the pool when it starts, or fails then.
+static void add_hugepages(GPtrArray *argv, const HvDefinition *definition)
+{
+    add_json(argv, "-object",
+             json_pack("{s:s, s:s, s:b, s:I, s:b, s:I, s:b}", "qom-type", "memory-backend-memfd",
+                       "id", HV_HUGEPAGE_BLOCK, "x-use-canonical-path-for-ramblock-id", 0, "size",
+                       (json_int_t)(definition->memory_mib << 20), "hugetlb", 1, "hugetlbsize",
+                       (json_int_t)HV_HUGEPAGE_MIB << 20, "share", 1));
+}
+
 static void add_memory(GPtrArray *argv, const HvCommandLineInput *input)
 {
     uint64_t kib = input->definition->memory_mib * 1024;
-    if (strcmp(input->node->accelerator, "tcg") == 0)
+    if (strcmp(input->node->accelerator, "tcg") == 0 && !input->definition->hugepages)
         kib += TCG_EXTRA_KIB;
     add_format(argv, "-m", "size=%" PRIu64 "K", kib);
+    if (input->definition->hugepages)
+        add_hugepages(argv, input->definition);
 }
 
 static void add_machine(GPtrArray *argv, const HvCommandLineInput *input)
@@ -76,8 +91,9 @@ static void add_machine(GPtrArray *argv, const HvCommandLineInput *input)
     add_format(argv, "-name", "guest=%s,process=%s,debug-threads=on", definition->name,
                definition->name);
     add(argv, "-uuid", definition->uuid);
-    add_format(argv, "-machine", "type=%s,accel=%s,dump-guest-core=off", definition->machine,
-               input->node->accelerator);
+    add_format(argv, "-machine", "type=%s,accel=%s,dump-guest-core=off%s", definition->machine,
+               input->node->accelerator,
+               definition->hugepages ? ",memory-backend=" HV_HUGEPAGE_BLOCK : "");
     add(argv, "-cpu", definition->cpu);
     add_format(argv, "-smp", "cpus=%" PRIu32, definition->vcpus);
     add_memory(argv, input);
@@ -98,6 +114,12 @@ static void add_monitor(GPtrArray *argv, const char *id, int fd)
 {
     add_format(argv, "-chardev", "socket,id=%s,fd=%d,server=on,wait=off", id, fd);
     add_format(argv, "-mon", "chardev=%s,mode=control", id);
+}
+
+static void add_rescue_monitor(GPtrArray *argv, int fd)
+{
+    add_format(argv, "-chardev", "socket,id=qmp-rescue,fd=%d", fd);
+    add(argv, "-mon", "chardev=qmp-rescue,mode=control");
 }
 
 static void add_boot(GPtrArray *argv, const HvDefinition *definition)
@@ -206,6 +228,8 @@ GPtrArray *hv_command_line(const HvCommandLineInput *input)
     add_machine(argv, input);
     add_monitor(argv, "qmp", input->qmp_fd);
     add_monitor(argv, "qmp-aux", input->qmp_aux_fd);
+    if (input->rescue_fd >= 0)
+        add_rescue_monitor(argv, input->rescue_fd);
     add_boot(argv, input->definition);
     add_rng(argv, input->definition);
     for (size_t i = 0; i < input->definition->n_nics; i++)

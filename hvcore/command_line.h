@@ -12,6 +12,7 @@ typedef struct {
     HvLaunchMode mode;
     const char *vm_dir;     // RUN_DIR/NAME, for the console's socket and log
     int qmp_fd, qmp_aux_fd; // listening unix sockets
+    int rescue_fd;          // connected, hvcore/rescue.h; -1: none
     const int *tap_fds;     // one for each NIC
 } HvCommandLineInput;
 

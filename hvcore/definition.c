@@ -16,6 +16,8 @@ enum {
     MEMORY_MIN_MIB = 16,
     VCPUS_MAX = 1024,
     BLACKOUT_MAX_MS = 60 * 1000,
+    THROTTLE_DEFAULT = 80,
+    THROTTLE_MAX = 99, // as QEMU's
     WEIGHT_MAX = 10000,
     QEMU_OVERHEAD_MIB = 128,
 };
@@ -405,11 +407,15 @@ static void read_top(Reader *top, HvDefinition *definition)
     static const char *const serials[] = {"none", "console", NULL};
     static const char *const on_stops[] = {"save", "shutdown", "poweroff", NULL};
     static const char *const restores[] = {"lazy", "eager", NULL};
+    static const char *const convergences[] = {"force", "abort", NULL};
     check_keys(top);
     definition->name = read_name(top);
     definition->uuid = read_uuid(top);
     definition->memory_mib =
         read_number(top, "memory_mib", 0, MEMORY_MIN_MIB, MEMORY_MAX_MIB, "MiB");
+    definition->hugepages = read_bool(top, "hugepages", false);
+    if (definition->hugepages && definition->memory_mib % HV_HUGEPAGE_MIB != 0)
+        fail(top, "hugepages", "memory_mib has to be a multiple of %d MiB then", HV_HUGEPAGE_MIB);
     definition->vcpus = (uint32_t)read_number(top, "vcpus", 1, 1, VCPUS_MAX, "processors");
     definition->cpu = read_cpu(top);
     definition->machine = read_machine(top);
@@ -420,6 +426,10 @@ static void read_top(Reader *top, HvDefinition *definition)
     definition->state_area = read_path(top, "state_area");
     definition->max_blackout_ms =
         (uint32_t)read_number(top, "max_blackout_ms", 100, 1, BLACKOUT_MAX_MS, "ms");
+    definition->convergence =
+        (HvConvergence)read_word(top, "convergence", convergences, HV_CONVERGENCE_FORCE);
+    definition->max_throttle_percent = (uint32_t)read_number(
+        top, "max_throttle_percent", THROTTLE_DEFAULT, 0, THROTTLE_MAX, "per cent");
     read_object(top, "boot", definition, read_boot);
     read_array(top, "disks", HV_MAX_DISKS, sizeof(HvDisk), definition, &definition->disks,
                &definition->n_disks, read_disk);

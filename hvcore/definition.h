@@ -10,8 +10,11 @@
 
 typedef enum { HV_ON_STOP_SAVE, HV_ON_STOP_SHUTDOWN, HV_ON_STOP_POWEROFF } HvOnStop;
 typedef enum { HV_RESTORE_LAZY, HV_RESTORE_EAGER } HvRestore;
+typedef enum { HV_CONVERGENCE_FORCE, HV_CONVERGENCE_ABORT } HvConvergence;
 typedef enum { HV_DISK_FILE, HV_DISK_BLOCK, HV_DISK_ISCSI } HvDiskType;
 typedef enum { HV_SERIAL_NONE, HV_SERIAL_CONSOLE } HvSerial;
+
+enum { HV_HUGEPAGE_MIB = 2 };
 
 typedef struct {
     char *id; // "disk0" where the definition names none
@@ -38,6 +41,7 @@ typedef struct HvDefinition {
     char *name; // [A-Za-z0-9][A-Za-z0-9_.-]{0,62}: also a Pacemaker resource id and a file name
     char *uuid; // lower case, 36 characters
     uint64_t memory_mib;
+    bool hugepages; // its memory is made of the node's huge pages (HV_HUGEPAGE_MIB)
     uint32_t vcpus;
     char *cpu;      // QEMU cpu model
     char *machine;  // versioned: "pc-q35-7.2"; an alias such as "q35" is refused
@@ -52,6 +56,8 @@ typedef struct HvDefinition {
     HvRestore restore; // whether the guest runs while its pages follow
     char *state_area;         // absolute path of a file in a shared directory, or of a block device
     uint32_t max_blackout_ms; // default 100
+    HvConvergence convergence; // what becomes of a move whose rest does not get small enough
+    uint32_t max_throttle_percent; // how much of its CPU time a save may take from the guest; 0 = none
     HvResources resources;
 } HvDefinition;
 
@@ -68,10 +74,16 @@ char *hv_definition_to_json(const HvDefinition *definition);
 // SHA-256 of the canonical JSON as 64 hex digits; the caller frees it.
 char *hv_definition_digest(const HvDefinition *definition);
 
+typedef struct {
+    const char *accelerator; // that the node has: HvNode's; NULL = not known, not checked
+    bool has_memory; // the VM may have its memory here already: not all of it has to be free
+} HvNodeCheck;
+
 // Whether everything the definition names is there and usable on this node: disks, bridges,
 // kernel, firmware, the memory free. Reads only; blocks, up to 5 s for each iscsi disk. Any thread.
 // HV_ERROR_RESOURCE names the thing and the remedy.
-bool hv_definition_check_node(const HvDefinition *definition, GError **error);
+bool hv_definition_check_node(const HvDefinition *definition, const HvNodeCheck *check,
+                              GError **error);
 
 // The keys (top level, "; "-separated) in which NEXT differs from RUNNING and that cannot be
 // applied to a running guest; NULL where there are none. The caller frees it.

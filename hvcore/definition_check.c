@@ -3,6 +3,7 @@
 #include "hvcore/definition.h"
 
 #include "hvcore/fs.h"
+#include "hvcore/hugepages.h"
 #include "hvcore/node.h"
 #include "hvcore/run.h"
 #include "hvcore/tap.h"
@@ -27,8 +28,37 @@ static bool unusable(GError **error, const char *format, ...)
     return false;
 }
 
-static bool check_memory(const HvDefinition *definition, GError **error)
+// Under TCG a save while the guest runs could lose writes, as hvcore/command_line.c says, and there
+// is no way around it: huge pages are always whole words of QEMU's bitmap.
+static bool check_hugepages(const HvDefinition *definition, const HvNodeCheck *check,
+                            GError **error)
 {
+    HvHugepages pages;
+    uint64_t needed = definition->memory_mib / HV_HUGEPAGE_MIB;
+    if (g_strcmp0(check->accelerator, "tcg") == 0)
+        return unusable(error, "hugepages: this node has no KVM, and without it memory in huge "
+                               "pages cannot be saved while the guest runs; set it to false");
+    if (!hv_hugepages_look(&pages))
+        return unusable(error, "hugepages: this node's kernel has none of %d MiB; set it to false",
+                        HV_HUGEPAGE_MIB);
+    if (needed > pages.total)
+        return unusable(error,
+                        "hugepages: %" PRIu64 " pages of %d MiB are needed, but this node has "
+                        "%" PRIu64 "; raise vm.nr_hugepages (sysctl), best at boot",
+                        needed, HV_HUGEPAGE_MIB, pages.total);
+    if (!check->has_memory && needed > pages.available)
+        return unusable(error,
+                        "hugepages: %" PRIu64 " pages of %d MiB are needed, but only %" PRIu64
+                        " of this node's %" PRIu64 " are free; raise vm.nr_hugepages (sysctl) or "
+                        "move another VM away",
+                        needed, HV_HUGEPAGE_MIB, pages.available, pages.total);
+    return true;
+}
+
+static bool check_memory(const HvDefinition *definition, const HvNodeCheck *check, GError **error)
+{
+    if (definition->hugepages)
+        return check_hugepages(definition, check, error);
     uint64_t available = 0;
     uint64_t total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) >> 20;
     if (definition->memory_mib > total)
@@ -36,6 +66,8 @@ static bool check_memory(const HvDefinition *definition, GError **error)
                         "memory_mib: %" PRIu64 " MiB, but this node has %" PRIu64
                         " MiB; lower it or choose a larger node",
                         definition->memory_mib, total);
+    if (check->has_memory)
+        return true;
     if (!hv_node_memory_available(&available, error))
         return false;
     if (definition->memory_mib > available)
@@ -128,10 +160,11 @@ static bool check_bridge(const HvDefinition *definition, size_t index, GError **
     }
 }
 
-bool hv_definition_check_node(const HvDefinition *definition, GError **error)
+bool hv_definition_check_node(const HvDefinition *definition, const HvNodeCheck *check,
+                              GError **error)
 {
     const char *firmware = g_str_equal(definition->firmware, "bios") ? NULL : definition->firmware;
-    if (!check_memory(definition, error) || !check_readable("firmware", firmware, error) ||
+    if (!check_memory(definition, check, error) || !check_readable("firmware", firmware, error) ||
         !check_readable("boot.kernel", definition->kernel, error) ||
         !check_readable("boot.initrd", definition->initrd, error))
         return false;

@@ -69,6 +69,7 @@ json_t *hv_definition_as_json(const HvDefinition *definition)
     set_string(root, "name", definition->name);
     set_string(root, "uuid", definition->uuid);
     set_number(root, "memory_mib", definition->memory_mib);
+    json_object_set_new(root, "hugepages", json_boolean(definition->hugepages));
     set_number(root, "vcpus", definition->vcpus);
     set_string(root, "cpu", definition->cpu);
     set_string(root, "machine", definition->machine);
@@ -78,6 +79,9 @@ json_t *hv_definition_as_json(const HvDefinition *definition)
     set_string(root, "restore", definition->restore == HV_RESTORE_EAGER ? "eager" : "lazy");
     set_string(root, "state_area", definition->state_area);
     set_number(root, "max_blackout_ms", definition->max_blackout_ms);
+    set_string(root, "convergence",
+               definition->convergence == HV_CONVERGENCE_ABORT ? "abort" : "force");
+    set_number(root, "max_throttle_percent", definition->max_throttle_percent);
     if (definition->kernel)
         json_object_set_new(root, "boot", boot_as_json(definition));
     for (size_t i = 0; i < definition->n_disks; i++)

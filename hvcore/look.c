@@ -38,7 +38,7 @@ HvProcessState hv_process_look(const char *run_dir, const char *name, unsigned d
     HvProcessState state = hv_process_find_name(run_dir, name, &file, &pidfd, error);
     if (state != HV_PROCESS_ALIVE || !run_state)
         return state;
-    g_auto(QmpBlocking) qmp = {-1, NULL, 0};
+    g_auto(QmpBlocking) qmp = {.fd = -1};
     HvRunState found = HV_RUN_UNKNOWN;
     if (open_monitor(&qmp, run_dir, name, after_ms(deadline_ms)))
         found = ask_run_state(&qmp);
@@ -65,7 +65,7 @@ static void wait_power_off(QmpBlocking *qmp, int pidfd, gint64 end_us)
 // A guest that does not run cannot power itself off: for it no time is lost.
 static void power_down(const char *run_dir, const char *name, int pidfd, unsigned grace_ms)
 {
-    g_auto(QmpBlocking) qmp = {-1, NULL, 0};
+    g_auto(QmpBlocking) qmp = {.fd = -1};
     gint64 end_us = after_ms(grace_ms);
     if (!grace_ms || !open_monitor(&qmp, run_dir, name, MIN(end_us, after_ms(ASK_MS))))
         return;

@@ -40,6 +40,8 @@ bool hv_process_file_write(const char *run_dir, const HvProcessFile *file, GErro
         "{s:I, s:I, s:s, s:s, s:I, s:o}", "pid", (json_int_t)file->pid, "start_time",
         (json_int_t)file->start_time, "boot_id", file->boot_id, "uuid", file->definition->uuid,
         "epoch", (json_int_t)file->epoch, "definition", hv_definition_as_json(file->definition));
+    if (file->rescue_fd >= 0)
+        json_object_set_new(root, "rescue_fd", json_integer(file->rescue_fd));
     char *text = json_dumps(root, JSON_INDENT(2) | JSON_SORT_KEYS);
     bool written = hv_fs_replace(path, text, error);
     free(text);
@@ -48,14 +50,14 @@ bool hv_process_file_write(const char *run_dir, const HvProcessFile *file, GErro
 
 static bool from_json(json_t *root, const char *name, HvProcessFile *file, GError **error)
 {
-    json_int_t pid, start_time, epoch;
+    json_int_t pid, start_time, epoch, rescue_fd = -1;
     const char *boot_id;
     json_t *definition;
     json_error_t problem;
-    if (json_unpack_ex(root, &problem, 0, "{s:I, s:I, s:s, s:I, s:o}", "pid", &pid, "start_time",
-                       &start_time, "boot_id", &boot_id, "epoch", &epoch, "definition",
-                       &definition) < 0 ||
-        pid <= 0 || pid > G_MAXINT || start_time < 0) {
+    if (json_unpack_ex(root, &problem, 0, "{s:I, s:I, s:s, s:I, s:o, s?I}", "pid", &pid,
+                       "start_time", &start_time, "boot_id", &boot_id, "epoch", &epoch,
+                       "definition", &definition, "rescue_fd", &rescue_fd) < 0 ||
+        pid <= 0 || pid > G_MAXINT || start_time < 0 || rescue_fd < -1 || rescue_fd > G_MAXINT) {
         g_set_error(error, HV_ERROR, HV_ERROR_UNKNOWN, "process.json of %s is damaged: %s", name,
                     problem.text);
         return false;
@@ -68,7 +70,7 @@ static bool from_json(json_t *root, const char *name, HvProcessFile *file, GErro
         return false;
     }
     *file = (HvProcessFile){(pid_t)pid, (uint64_t)start_time, g_strdup(boot_id), (uint64_t)epoch,
-                            g_steal_pointer(&parsed)};
+                            g_steal_pointer(&parsed), (int)rescue_fd};
     return true;
 }
 

@@ -12,6 +12,7 @@ typedef struct {
     char *boot_id;
     uint64_t epoch;
     HvDefinition *definition; // as QEMU was started with
+    int rescue_fd;            // what QEMU has it as (hvcore/rescue.h); -1: it has none
 } HvProcessFile;
 
 void hv_process_file_clear(HvProcessFile *file);

@@ -63,17 +63,25 @@ static json_t *read_message(QmpBlocking *qmp, GError **error)
     gssize length = newline - qmp->input->str;
     json_t *message = json_loadb(qmp->input->str, (size_t)length, 0, NULL);
     g_string_erase(qmp->input, 0, length + 1);
+    if (!message && qmp->joined)
+        return json_object(); // the end of what another one had begun to read
     if (!message)
         closed(error, "not JSON");
     return message;
 }
 
+static bool is_answer(json_t *message, json_t *request)
+{
+    json_t *id = json_object_get(request, "id");
+    return !id || json_equal(json_object_get(message, "id"), id);
+}
+
 // Takes REQUEST.
 static json_t *converse(QmpBlocking *qmp, const char *command, json_t *request, GError **error)
 {
+    g_autoptr(json_t) sent = request;
     g_autofree char *text = json_dumps(request, JSON_COMPACT);
     g_autofree char *line = g_strconcat(text, "\n", NULL);
-    json_decref(request);
     if (!send_text(qmp, line, error))
         return NULL;
     for (;;) {
@@ -82,6 +90,8 @@ static json_t *converse(QmpBlocking *qmp, const char *command, json_t *request, 
         json_t *problem = json_object_get(message, "error");
         if (!message)
             return NULL;
+        if (!is_answer(message, sent))
+            continue;
         if (result)
             return json_incref(result);
         if (!problem)
@@ -101,9 +111,11 @@ json_t *qmp_blocking_execute(QmpBlocking *qmp, const char *command, GError **err
 json_t *qmp_blocking_execute_oob(QmpBlocking *qmp, const char *command, json_t *arguments,
                                  GError **error)
 {
+    // No other one of this node's time has the same.
+    g_autofree char *id = g_strdup_printf("%" G_GINT64_FORMAT, g_get_monotonic_time());
     return converse(qmp, command,
-                    json_pack("{s:s, s:o, s:i}", "exec-oob", command, "arguments", arguments, "id",
-                              1),
+                    json_pack("{s:s, s:o, s:s}", "exec-oob", command, "arguments", arguments, "id",
+                              id),
                     error);
 }
 
@@ -128,14 +140,14 @@ static bool handshake(QmpBlocking *qmp, bool oob, GError **error)
 static bool open_monitor(QmpBlocking *qmp, const char *path, bool oob, gint64 end_us,
                          GError **error)
 {
-    g_auto(QmpBlocking) fresh = {hv_unix_connect(path, error), NULL, end_us};
+    g_auto(QmpBlocking) fresh = {hv_unix_connect(path, error), NULL, end_us, false};
     if (fresh.fd < 0)
         return false;
     fresh.input = g_string_new(NULL);
     if (!handshake(&fresh, oob, error))
         return false;
     *qmp = fresh;
-    fresh = (QmpBlocking){-1, NULL, 0};
+    fresh = (QmpBlocking){.fd = -1};
     return true;
 }
 
@@ -147,6 +159,11 @@ bool qmp_blocking_open(QmpBlocking *qmp, const char *path, gint64 end_us, GError
 bool qmp_blocking_open_oob(QmpBlocking *qmp, const char *path, gint64 end_us, GError **error)
 {
     return open_monitor(qmp, path, true, end_us, error);
+}
+
+void qmp_blocking_join(QmpBlocking *qmp, int fd, gint64 end_us)
+{
+    *qmp = (QmpBlocking){fd, g_string_new(NULL), end_us, true};
 }
 
 void qmp_blocking_clear(QmpBlocking *qmp)

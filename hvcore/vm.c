@@ -24,7 +24,7 @@ HvVm *hv_vm_new(const HvDefinition *definition, const HvNode *node, const char *
     if (events)
         vm->events = *events;
     vm->data = data;
-    vm->pidfd = -1;
+    vm->pidfd = vm->rescue_fd = -1;
     vm->console_path = hv_vm_file(run_dir, definition->name, "console.sock");
     vm->retired = g_ptr_array_new_with_free_func((GDestroyNotify)qmp_client_free);
     g_queue_init(&vm->later);

@@ -49,6 +49,7 @@ typedef struct {
     uint64_t ram_total, ram_remaining, ram_transferred; // bytes
     uint64_t dirty_rate;                                // bytes/s
     uint32_t passes;                                    // dirty-sync-count
+    uint32_t throttle; // per cent of its CPU time that QEMU takes from the guest now
     uint32_t downtime_ms;                               // as QEMU measured it, once completed
     char error[256];                                    // QEMU's error-desc or empty
 } HvMigration;
@@ -123,6 +124,12 @@ void hv_vm_announce(HvVm *vm, HvDoneFn done, gpointer data);
 // downtime-limit DOWNTIME_MS. DONE: QEMU has begun; watch the migration event. After
 // HV_MIGRATION_COMPLETED wait for HV_RUN_POSTMIGRATE before hv_vm_cont: until then QEMU refuses it.
 void hv_vm_save(HvVm *vm, const char *path, unsigned downtime_ms, HvDoneFn done, gpointer data);
+// How much of its CPU time QEMU may take, in per cent, from a guest whose memory changes too fast for
+// the saves from now on (auto-converge, in steps of 20; QEMU ends it with the save, however that
+// ends); 0, as at first: none.
+void hv_vm_set_max_throttle(HvVm *vm, unsigned percent);
+// Changes the downtime limit of the save that is under way.
+void hv_vm_save_limit(HvVm *vm, unsigned downtime_ms, HvDoneFn done, gpointer data);
 void hv_vm_save_cancel(HvVm *vm, HvDoneFn done, gpointer data);
 // QEMU listens on the unix socket at PATH for the image (HV_LAUNCH_INCOMING only); LAZY turns the
 // capability postcopy-ram on first. DONE: it listens. The image is loaded, or (LAZY) the guest

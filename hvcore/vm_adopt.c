@@ -54,6 +54,7 @@ static void take_record(HvVm *vm, HvProcessFile *file)
     vm->definition = g_steal_pointer(&file->definition);
     vm->start_time = file->start_time;
     vm->epoch = file->epoch;
+    vm->rescue_fd = file->rescue_fd;
 }
 
 static GError *not_found(const HvVm *vm, HvProcessState state, GError *error)

@@ -2,6 +2,7 @@
 // QEMU's events and run states.
 #include "hvcore/fs.h"
 #include "hvcore/process_file.h"
+#include "hvcore/rescue.h"
 #include "hvcore/unix_socket.h"
 #include "hvcore/vm_private.h"
 
@@ -120,6 +121,8 @@ static void set_migration(HvVm *vm, HvMigrationStatus status)
     if (vm->migration == status)
         return;
     vm->migration = status;
+    if (status == HV_MIGRATION_COMPLETED)
+        hv_rescue_end(vm->pidfd, vm->rescue_fd);
     if (vm->events.migration && !vm->freed)
         vm->events.migration(vm, status, vm->data);
 }

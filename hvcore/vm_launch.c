@@ -6,6 +6,7 @@
 #include "hvcore/fs.h"
 #include "hvcore/logs.h"
 #include "hvcore/process.h"
+#include "hvcore/rescue.h"
 #include "hvcore/resources.h"
 #include "hvcore/spawn.h"
 #include "hvcore/tap.h"
@@ -23,10 +24,11 @@
 
 enum { LOG_TAIL = 4096 };
 
-// Descriptors for QEMU: two monitors, then the taps.
+// Descriptors for QEMU: two monitors, then the taps, then both ends of the third monitor.
 typedef struct {
-    int fds[2 + HV_MAX_NICS];
+    int fds[4 + HV_MAX_NICS];
     size_t n;
+    int rescue[2]; // those ends, or -1; in fds, too
     int log;
 } Handover;
 
@@ -250,11 +252,19 @@ static bool open_taps(const HvDefinition *definition, Handover *handover, GError
     return true;
 }
 
-static bool open_handover(HvVm *vm, Handover *handover, GError **error)
+static bool open_rescue(Handover *handover, GError **error)
+{
+    return hv_rescue_open(handover->rescue, error) && add_fd(handover, handover->rescue[0]) &&
+           add_fd(handover, handover->rescue[1]);
+}
+
+static bool open_handover(HvVm *vm, HvLaunchMode mode, Handover *handover, GError **error)
 {
     g_autofree char *directory = hv_vm_dir(vm->run_dir, vm->definition->name);
     return make_directory(directory, error) && open_log(directory, &handover->log, error) &&
-           open_monitors(directory, handover, error) && open_taps(vm->definition, handover, error);
+           open_monitors(directory, handover, error) &&
+           open_taps(vm->definition, handover, error) &&
+           (mode != HV_LAUNCH_INCOMING || open_rescue(handover, error));
 }
 
 static GPtrArray *make_argv(HvVm *vm, HvLaunchMode mode, const Handover *handover)
@@ -263,7 +273,7 @@ static GPtrArray *make_argv(HvVm *vm, HvLaunchMode mode, const Handover *handove
     g_autofree char *directory = hv_vm_dir(vm->run_dir, vm->definition->name);
     const HvCommandLineInput input = {
         vm->definition,   &node, mode, directory, handover->fds[0], handover->fds[1],
-        &handover->fds[2]};
+        handover->rescue[HV_RESCUE_MONITOR], &handover->fds[2]};
     GPtrArray *argv = hv_command_line(&input);
     g_free(vm->resources_note);
     vm->resources_note = hv_resources_wrap(argv, vm->definition, hv_resources_have_systemd());
@@ -277,17 +287,19 @@ static bool record(HvVm *vm, pid_t pid, uint64_t epoch, GError **error)
     g_autofree char *boot_id = hv_boot_id(error);
     if (!boot_id || !hv_process_start_time(pid, &vm->start_time, error))
         return false;
-    HvProcessFile file = {pid, vm->start_time, boot_id, epoch, vm->definition};
+    HvProcessFile file = {pid, vm->start_time, boot_id, epoch, vm->definition,
+                          vm->rescue_fd};
     vm->epoch = epoch;
     return hv_process_file_write(vm->run_dir, &file, error);
 }
 
 static bool start(HvVm *vm, HvLaunchMode mode, uint64_t epoch, GError **error)
 {
-    g_auto(Handover) handover = {.log = -1};
+    g_auto(Handover) handover = {.log = -1, .rescue = {-1, -1}};
     g_auto(HvSpawn) spawn = HV_SPAWN_INIT;
-    if (!check_free(vm, error) || !open_handover(vm, &handover, error))
+    if (!check_free(vm, error) || !open_handover(vm, mode, &handover, error))
         return false;
+    vm->rescue_fd = handover.rescue[HV_RESCUE_HELD];
     g_autoptr(GPtrArray) argv = make_argv(vm, mode, &handover);
     if (!hv_spawn_prepare((char *const *)argv->pdata, handover.log, handover.fds, handover.n,
                           &spawn, error) ||

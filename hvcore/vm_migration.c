@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+enum { THROTTLE_STEP = 20 }; // per cent
+
 static json_t *capability(const char *name, bool state)
 {
     return json_pack("{s:s, s:b}", "capability", name, "state", (int)state);
@@ -24,16 +26,50 @@ static json_t *uri(const char *path)
     return json_pack("{s:s}", "uri", text);
 }
 
+// auto-converge is none of the capabilities that the stream's configuration section names: it does
+// not matter to the one who loads.
+static json_t *save_capabilities(unsigned max_throttle)
+{
+    json_t *arguments = hv_capabilities(true, false);
+    json_array_append_new(json_object_get(arguments, "capabilities"),
+                          capability("auto-converge", max_throttle > 0));
+    return arguments;
+}
+
+static json_t *save_parameters(unsigned downtime_ms, unsigned max_throttle)
+{
+    json_t *arguments =
+        json_pack("{s:i, s:I}", "max-bandwidth", 0, "downtime-limit", (json_int_t)downtime_ms);
+    if (max_throttle == 0)
+        return arguments;
+    json_object_set_new(arguments, "cpu-throttle-initial",
+                        json_integer(MIN(THROTTLE_STEP, max_throttle)));
+    json_object_set_new(arguments, "cpu-throttle-increment", json_integer(THROTTLE_STEP));
+    json_object_set_new(arguments, "max-cpu-throttle", json_integer(max_throttle));
+    return arguments;
+}
+
 void hv_vm_save(HvVm *vm, const char *path, unsigned downtime_ms, HvDoneFn done, gpointer data)
 {
     HvSteps *steps = hv_steps_new(HV_COMMAND_MS);
     // A VM that was restored lazily still has postcopy-ram on, which would change the stream.
-    hv_steps_add(steps, "migrate-set-capabilities", hv_capabilities(true, false), NULL);
-    hv_steps_add(
-        steps, "migrate-set-parameters",
-        json_pack("{s:i, s:I}", "max-bandwidth", 0, "downtime-limit", (json_int_t)downtime_ms),
-        NULL);
+    hv_steps_add(steps, "migrate-set-capabilities", save_capabilities(vm->max_throttle), NULL);
+    hv_steps_add(steps, "migrate-set-parameters", save_parameters(downtime_ms, vm->max_throttle),
+                 NULL);
     hv_steps_add(steps, "migrate", uri(path), NULL);
+    hv_steps_run(steps, vm, done, data);
+}
+
+void hv_vm_set_max_throttle(HvVm *vm, unsigned percent)
+{
+    vm->max_throttle = percent;
+}
+
+void hv_vm_save_limit(HvVm *vm, unsigned downtime_ms, HvDoneFn done, gpointer data)
+{
+    HvSteps *steps = hv_steps_new(HV_COMMAND_MS);
+    hv_steps_add(steps, "migrate-set-parameters",
+                 json_pack("{s:I}", "downtime-limit", (json_int_t)downtime_ms), NULL);
     hv_steps_run(steps, vm, done, data);
 }
 
@@ -83,6 +119,8 @@ static void fill_in(HvMigration *migration, json_t *result)
     migration->ram_transferred = number(ram, "transferred");
     migration->dirty_rate = number(ram, "dirty-pages-rate") * (page_size ? page_size : 4096);
     migration->passes = (uint32_t)MIN(number(ram, "dirty-sync-count"), G_MAXUINT32);
+    migration->throttle =
+        (uint32_t)MIN(number(result, "cpu-throttle-percentage"), (uint64_t)100);
     migration->downtime_ms = (uint32_t)MIN(number(result, "downtime"), G_MAXUINT32);
     g_strlcpy(migration->error, problem ? problem : "", sizeof migration->error);
 }

@@ -39,6 +39,7 @@ struct HvVm {
     uint64_t start_time;
     uint64_t epoch;
     int pidfd;
+    int rescue_fd; // as QEMU has it; -1: none
     guint exit_watch;
     guint log_timer;
 
@@ -47,6 +48,7 @@ struct HvVm {
     HvRunState run_state;
     HvMigrationStatus migration;
     bool incoming_runs; // incoming: QEMU says that the device state is being or has been loaded
+    unsigned max_throttle; // of saves, per cent
     guint settle_timer;
 
     GQueue later; // answers to be given from the main loop

@@ -49,7 +49,8 @@ bool hv_vm_set_epoch(HvVm *vm, uint64_t epoch, GError **error)
     g_autofree char *boot_id = hv_boot_id(error);
     if (!boot_id)
         return false;
-    HvProcessFile file = {vm->pid, vm->start_time, boot_id, epoch, vm->definition};
+    HvProcessFile file = {vm->pid, vm->start_time, boot_id, epoch, vm->definition,
+                          vm->rescue_fd};
     if (!hv_process_file_write(vm->run_dir, &file, error))
         return false;
     vm->epoch = epoch;

@@ -151,41 +151,99 @@ bool ferry_area_flush(FerryArea *area, GError **error)
 
 static const uint64_t slots[2] = {FERRY_SLOT_A, FERRY_SLOT_B};
 
-// Which slot holds the newest valid record; -1 where neither does.
-static int newest_slot(FerryArea *area, FerryRecord *record, GError **error)
+typedef struct {
+    FerryRecord record; // the newest valid one
+    int slot;           // its slot; -1: neither is valid
+    char *reasons[2];   // why a slot is not valid
+    bool blank[2];      // it was never written
+} Slots;
+
+static void slots_clear(Slots *found)
 {
-    g_autofree char *first = NULL;
-    g_autofree char *second = NULL;
-    char **reasons[2] = {&first, &second};
-    int newest = -1;
+    g_free(found->reasons[0]);
+    g_free(found->reasons[1]);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Slots, slots_clear)
+
+static bool all_zero(const uint8_t *bytes, size_t length)
+{
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0;
+}
+
+static void look_at_slot(Slots *found, int slot, const uint8_t *bytes)
+{
+    FerryRecord record;
+    g_autoptr(GError) bad = NULL;
+    if (!ferry_record_decode(&record, bytes, &bad)) {
+        found->reasons[slot] = g_strdup(bad->message);
+        found->blank[slot] = all_zero(bytes, FERRY_SLOT);
+    } else if (found->slot < 0 || record.sequence > found->record.sequence) {
+        found->record = record;
+        found->slot = slot;
+    }
+}
+
+// False: the storage failed, or neither slot is valid. A slot that cannot be read may be the newest,
+// so that the other one alone says nothing.
+static bool read_slots(FerryArea *area, Slots *found, GError **error)
+{
+    found->slot = -1;
     uint8_t *bytes = ferry_buffer_new(FERRY_SLOT);
-    for (int i = 0; i < 2; i++) {
-        FerryRecord found;
-        g_autoptr(GError) bad = NULL;
-        if (ferry_area_read(area, bytes, FERRY_SLOT, slots[i], &bad) &&
-            ferry_record_decode(&found, bytes, &bad)) {
-            if (newest < 0 || found.sequence > record->sequence) {
-                *record = found;
-                newest = i;
-            }
-        } else {
-            *reasons[i] = g_strdup(bad->message);
-        }
+    bool read = true;
+    for (int i = 0; i < 2 && read; i++) {
+        read = ferry_area_read(area, bytes, FERRY_SLOT, slots[i], error);
+        if (read)
+            look_at_slot(found, i, bytes);
     }
     free(bytes);
-    if (newest < 0)
+    if (read && found->slot < 0)
         g_set_error(error, FERRY_ERROR, FERRY_ERROR_FORMAT,
                     "state area %s holds no valid run record (first slot: %s; second slot: %s)",
-                    area->path, first, second);
-    return newest;
+                    area->path, found->reasons[0], found->reasons[1]);
+    return read && found->slot >= 0;
+}
+
+static bool other_is_damaged(const Slots *found)
+{
+    int other = 1 - found->slot;
+    return found->reasons[other] != NULL && !found->blank[other];
+}
+
+// What the damaged slot may have said, if it was the newer one, decides what becomes of saved memory:
+// sealed after SAVING, consumed after SEALED, quarantined after CONSUMED. After the other states it
+// cannot: a write that was torn there changes nothing.
+static bool damage_matters(FerryState state)
+{
+    return state == FERRY_SAVING || state == FERRY_SEALED || state == FERRY_CONSUMED;
+}
+
+bool ferry_area_salvage_record(FerryArea *area, FerryRecord *record, bool *damaged, GError **error)
+{
+    g_auto(Slots) found = {0};
+    if (!read_slots(area, &found, error))
+        return false;
+    *record = found.record;
+    *damaged = other_is_damaged(&found) && damage_matters(found.record.state);
+    return true;
 }
 
 bool ferry_area_read_record(FerryArea *area, FerryRecord *record, GError **error)
 {
-    FerryRecord found;
-    if (newest_slot(area, &found, error) < 0)
+    g_auto(Slots) found = {0};
+    if (!read_slots(area, &found, error))
         return false;
-    *record = found;
+    if (other_is_damaged(&found) && damage_matters(found.record.state)) {
+        g_set_error(error, FERRY_ERROR, FERRY_ERROR_CORRUPT,
+                    "state area %s: the run record is damaged (slot %c: %s). The other slot says %s, "
+                    "epoch %" G_GUINT64_FORMAT ", by %s, and may be the older one: nothing is "
+                    "started or loaded by it. Look at the storage, then `vmferry discard %s` lets "
+                    "the VM start cold",
+                    area->path, "BA"[found.slot], found.reasons[1 - found.slot],
+                    ferry_state_name(found.record.state), found.record.epoch, found.record.owner,
+                    found.record.vm);
+        return false;
+    }
+    *record = found.record;
     return true;
 }
 
@@ -203,10 +261,11 @@ static bool write_slot(FerryArea *area, FerryRecord *record, int slot, GError **
 bool ferry_area_write_record(FerryArea *area, FerryRecord *record, uint64_t expected,
                              GError **error)
 {
-    FerryRecord now, next = *record;
-    int newest = newest_slot(area, &now, error);
-    if (newest < 0)
+    FerryRecord next = *record;
+    g_auto(Slots) found = {0};
+    if (!read_slots(area, &found, error))
         return false;
+    const FerryRecord now = found.record;
     if (now.sequence != expected) {
         g_set_error(error, FERRY_ERROR, FERRY_ERROR_STATE,
                     "state area %s: its record was changed meanwhile by %s (%s, epoch "
@@ -215,13 +274,13 @@ bool ferry_area_write_record(FerryArea *area, FerryRecord *record, uint64_t expe
         return false;
     }
     next.sequence = expected + 1;
-    if (!write_slot(area, &next, 1 - newest, error))
+    if (!write_slot(area, &next, 1 - found.slot, error))
         return false;
     // A VM that is taken is written into both slots: a write of its last owner that was on its way
     // for long may still land over the first one, but never be the newest.
     if (next.state == FERRY_RUNNING && next.epoch > now.epoch) {
         next.sequence++;
-        if (!write_slot(area, &next, newest, error))
+        if (!write_slot(area, &next, found.slot, error))
             return false;
     }
     *record = next;
@@ -281,8 +340,7 @@ static bool is_blank(FerryArea *area, bool *blank, GError **error)
     size_t bytes = (size_t)MIN(area->size, (uint64_t)BLANK_BYTES) / FERRY_PAGE * FERRY_PAGE;
     uint8_t *head = ferry_buffer_new(BLANK_BYTES);
     bool read = bytes == 0 || ferry_area_read(area, head, bytes, 0, error);
-    *blank = area->size == 0 ||
-             (bytes > 0 && head[0] == 0 && memcmp(head, head + 1, bytes - 1) == 0);
+    *blank = area->size == 0 || (bytes > 0 && all_zero(head, bytes));
     free(head);
     return read;
 }
@@ -303,15 +361,15 @@ typedef enum { AREA_OURS, AREA_BLANK, AREA_REFUSED } AreaContent;
 
 static AreaContent look_inside(FerryArea *area, const char *uuid, GError **error)
 {
-    FerryRecord record;
+    g_auto(Slots) found = {0};
     bool blank = false;
-    if (newest_slot(area, &record, NULL) >= 0) {
-        if (strcmp(record.uuid, uuid) == 0)
+    if (read_slots(area, &found, NULL)) {
+        if (strcmp(found.record.uuid, uuid) == 0)
             return AREA_OURS;
         g_set_error(error, FERRY_ERROR, FERRY_ERROR_OTHER_VM,
                     "state area %s belongs to VM %s (uuid %s); undefine that VM or choose another "
                     "area",
-                    area->path, record.vm, record.uuid);
+                    area->path, found.record.vm, found.record.uuid);
         return AREA_REFUSED;
     }
     if (!is_blank(area, &blank, error))
@@ -326,11 +384,33 @@ static AreaContent look_inside(FerryArea *area, const char *uuid, GError **error
     return AREA_REFUSED;
 }
 
+static bool out_of_space(void)
+{
+    return errno == ENOSPC || errno == EDQUOT;
+}
+
+// Takes the blocks of the whole area from the file system, so that a save does not have to, and
+// cannot find it full. Where the file system cannot do that the file stays sparse.
+static bool reserve(FerryArea *area, uint64_t bytes, GError **error)
+{
+    int done;
+    while ((done = fallocate(area->fd, 0, 0, (off_t)bytes)) != 0 && errno == EINTR)
+        ;
+    if (done == 0 || !out_of_space())
+        return true;
+    io_error(area->path, "its file system has no room for the VM's memory", error);
+    if (ftruncate(area->fd, (off_t)area->size) != 0) // gives back what was there to be had
+        g_debug("%s: %s", area->path, g_strerror(errno));
+    return false;
+}
+
 static bool grow(FerryArea *area, uint64_t memory_mib, GError **error)
 {
     uint64_t needed = ferry_area_size_needed(memory_mib);
     if (area->is_block_device || area->size >= needed)
         return large_enough(area, memory_mib, error);
+    if (!reserve(area, needed, error))
+        return false;
     if (ftruncate(area->fd, (off_t)needed) != 0)
         return io_error(area->path, "cannot be made large enough", error);
     area->size = needed;
@@ -367,8 +447,13 @@ bool ferry_area_prepare(const char *path, const char *uuid, const char *vm, uint
     if (area == NULL)
         return false;
     AreaContent content = look_inside(area, uuid, error);
-    if (content == AREA_REFUSED || !grow(area, memory_mib, error))
+    if (content == AREA_REFUSED)
         return false;
+    if (!grow(area, memory_mib, error)) {
+        if (create)
+            unlink(path);
+        return false;
+    }
     return content == AREA_OURS || format(area, uuid, vm, error);
 }
 
@@ -392,13 +477,13 @@ static bool wipe(FerryArea *area, GError **error)
 
 bool ferry_area_release(const char *path, const char *uuid, GError **error)
 {
-    FerryRecord record;
+    g_auto(Slots) found = {0};
     g_autoptr(FerryArea) area = ferry_area_open(path, error);
-    if (area == NULL || newest_slot(area, &record, error) < 0)
+    if (area == NULL || !read_slots(area, &found, error))
         return false;
-    if (strcmp(record.uuid, uuid) != 0) {
+    if (strcmp(found.record.uuid, uuid) != 0) {
         g_set_error(error, FERRY_ERROR, FERRY_ERROR_OTHER_VM,
-                    "state area %s belongs to VM %s and stays as it is", path, record.vm);
+                    "state area %s belongs to VM %s and stays as it is", path, found.record.vm);
         return false;
     }
     if (area->is_block_device)

@@ -20,7 +20,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(FerryArea, ferry_area_close)
 // there and large enough), writes an EMPTY record. An area that is already this VM's (same uuid) is
 // left as it is, grown if it is a file and too small. FERRY_ERROR_OTHER_VM / FORMAT: it holds
 // another VM's record or something else that is not blank, and is not touched; the message says how
-// to clear it.
+// to clear it. FERRY_ERROR_IO with "no room": the file system has not enough; nothing is left behind.
 bool ferry_area_prepare(const char *path, const char *uuid, const char *vm, uint64_t memory_mib,
                         GError **error);
 // The same checks without writing.
@@ -31,7 +31,12 @@ bool ferry_area_check(const char *path, const char *uuid, uint64_t memory_mib, G
 bool ferry_area_release(const char *path, const char *uuid, GError **error);
 
 // The newer of the two header slots that are valid. FERRY_ERROR_FORMAT: neither is.
+// FERRY_ERROR_CORRUPT: only one is, and the other one may have had the last word about saved memory
+// (the valid one says saving, sealed or consumed). FERRY_ERROR_IO: a slot cannot be read.
 bool ferry_area_read_record(FerryArea *area, FerryRecord *record, GError **error);
+// For throwing saved memory away: the same without FERRY_ERROR_CORRUPT, which DAMAGED stands for. The
+// next write goes over the damaged slot.
+bool ferry_area_salvage_record(FerryArea *area, FerryRecord *record, bool *damaged, GError **error);
 
 // Keeps the definition that a save goes with: what is restored has to have the same hardware, however
 // the VM's definition changes meanwhile. Sets RECORD's definition fields; durable with the record's

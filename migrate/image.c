@@ -8,13 +8,17 @@
 
 static const char record_magic[8] = "VMFERRY1";
 static const char descriptor_magic[8] = "VMFDESC1";
+static const char journal_magic[8] = "VMFJRNL1";
 
 enum {
-    FORMAT_VERSION = 1,
+    RECORD_VERSION = 1,
+    DESCRIPTOR_VERSION = 2, // 1: without journal and generations
     SLOT_CRC = FERRY_SLOT - 4,
     DESCRIPTOR_HEAD = 128,
     BLOCK_BYTES = 256 + 8 + 8,
     INDEX_CRC = FERRY_PAGE - 4,
+    JOURNAL_HEAD = 48,
+    JOURNAL_CRC = FERRY_PAGE - 4,
 };
 
 static void put32(uint8_t *bytes, size_t at, uint32_t value)
@@ -82,7 +86,7 @@ void ferry_record_encode(const FerryRecord *record, uint8_t *bytes)
 {
     memset(bytes, 0, FERRY_SLOT);
     memcpy(bytes, record_magic, sizeof(record_magic));
-    put32(bytes, 8, FORMAT_VERSION);
+    put32(bytes, 8, RECORD_VERSION);
     put32(bytes, 12, FERRY_SLOT);
     put64(bytes, 16, record->sequence);
     put64(bytes, 24, record->epoch);
@@ -113,7 +117,7 @@ static const char *wrong_with_slot(const uint8_t *bytes)
         return "wrong magic";
     if (get32(bytes, SLOT_CRC) != ferry_crc32c(0, bytes, SLOT_CRC))
         return "wrong CRC32C";
-    if (get32(bytes, 8) != FORMAT_VERSION || get32(bytes, 12) != FERRY_SLOT)
+    if (get32(bytes, 8) != RECORD_VERSION || get32(bytes, 12) != FERRY_SLOT)
         return "a format version that this vmferry does not know";
     if (get32(bytes, 32) >= FERRY_N_STATES)
         return "an unknown state";
@@ -158,7 +162,7 @@ size_t ferry_descriptor_encode(const FerryDescriptor *descriptor, uint8_t *bytes
 {
     memset(bytes, 0, FERRY_DESCRIPTOR_MAX);
     memcpy(bytes, descriptor_magic, sizeof(descriptor_magic));
-    put32(bytes, 8, FORMAT_VERSION);
+    put32(bytes, 8, DESCRIPTOR_VERSION);
     put64(bytes, 16, descriptor->epoch);
     put64(bytes, 24, descriptor->total_pages);
     put64(bytes, 32, descriptor->index_offset);
@@ -171,6 +175,8 @@ size_t ferry_descriptor_encode(const FerryDescriptor *descriptor, uint8_t *bytes
     put32(bytes, 80, descriptor->hot_crc32c);
     put32(bytes, 84, descriptor->config_length);
     put32(bytes, 88, descriptor->n_blocks);
+    put64(bytes, 96, descriptor->save);
+    put64(bytes, 104, descriptor->journals);
     size_t at = DESCRIPTOR_HEAD;
     memcpy(bytes + at, descriptor->config, descriptor->config_length);
     at += descriptor->config_length;
@@ -190,7 +196,7 @@ static const char *wrong_with_head(const FerryDescriptor *descriptor, const uint
     uint64_t max_pages = area_size / FERRY_PAGE;
     if (memcmp(bytes, descriptor_magic, sizeof(descriptor_magic)) != 0)
         return "wrong magic";
-    if (get32(bytes, 8) != FORMAT_VERSION)
+    if (get32(bytes, 8) == 0 || get32(bytes, 8) > DESCRIPTOR_VERSION)
         return "a format version that this vmferry does not know";
     if (descriptor->config_length > FERRY_MAX_CONFIG || descriptor->n_blocks == 0 ||
         descriptor->n_blocks > FERRY_MAX_BLOCKS || descriptor->hot_count > FERRY_MAX_HOT)
@@ -199,7 +205,7 @@ static const char *wrong_with_head(const FerryDescriptor *descriptor, const uint
                                                     (size_t)descriptor->n_blocks * BLOCK_BYTES)
         return "a length that does not fit";
     if (descriptor->tail_length > FERRY_DEVICE_MAX ||
-        descriptor->device_length >= descriptor->tail_length)
+        (descriptor->tail_length > 0 && descriptor->device_length >= descriptor->tail_length))
         return "a device state that is too long";
     if (descriptor->total_pages == 0 || descriptor->total_pages > max_pages ||
         ferry_image_layout(&expected, descriptor->total_pages) > area_size)
@@ -250,6 +256,8 @@ bool ferry_descriptor_decode(FerryDescriptor *descriptor, const uint8_t *bytes, 
             .hot_crc32c = get32(bytes, 80),
             .config_length = get32(bytes, 84),
             .n_blocks = get32(bytes, 88),
+            .save = get64(bytes, 96),
+            .journals = get64(bytes, 104),
         };
         wrong = wrong_with_head(descriptor, bytes, length, area_size);
         if (wrong == NULL && !decode_blocks(descriptor, bytes))
@@ -262,40 +270,81 @@ bool ferry_descriptor_decode(FerryDescriptor *descriptor, const uint8_t *bytes, 
 
 // --- index ---
 
-static uint32_t index_crc(const uint8_t *bytes, uint64_t block, uint64_t epoch)
+static uint32_t index_crc(const uint8_t *bytes, uint64_t block, const FerryDescriptor *descriptor)
 {
-    uint8_t place[16];
+    uint8_t place[24];
     put64(place, 0, block);
-    put64(place, 8, epoch);
-    return ferry_crc32c(ferry_crc32c(0, bytes, INDEX_CRC), place, sizeof(place));
+    put64(place, 8, descriptor->epoch);
+    put64(place, 16, descriptor->save);
+    size_t length = descriptor->save != 0 ? sizeof(place) : 16; // version 1 had none
+    return ferry_crc32c(ferry_crc32c(0, bytes, INDEX_CRC), place, length);
 }
 
-void ferry_index_encode(const FerryIndexEntry *entries, uint64_t block, uint64_t epoch,
-                        uint8_t *bytes)
+void ferry_index_encode(const FerryIndexEntry *entries, uint64_t block,
+                        const FerryDescriptor *descriptor, uint8_t *bytes)
 {
     memset(bytes, 0, FERRY_PAGE);
     for (size_t i = 0; i < FERRY_ENTRIES; i++) {
         put32(bytes, i * 8, entries[i].crc32c);
-        put32(bytes, i * 8 + 4, entries[i].state);
+        put32(bytes, i * 8 + 4, entries[i].word);
     }
-    put32(bytes, INDEX_CRC, index_crc(bytes, block, epoch));
+    put32(bytes, INDEX_CRC, index_crc(bytes, block, descriptor));
 }
 
-bool ferry_index_decode(FerryIndexEntry *entries, uint64_t block, uint64_t epoch,
-                        const uint8_t *bytes, GError **error)
+bool ferry_index_decode(FerryIndexEntry *entries, uint64_t block,
+                        const FerryDescriptor *descriptor, const uint8_t *bytes, GError **error)
 {
-    if (get32(bytes, INDEX_CRC) != index_crc(bytes, block, epoch)) {
+    if (get32(bytes, INDEX_CRC) != index_crc(bytes, block, descriptor)) {
         g_set_error(error, FERRY_ERROR, FERRY_ERROR_CORRUPT,
                     "index block %" G_GUINT64_FORMAT " has a wrong CRC32C", block);
         return false;
     }
     for (size_t i = 0; i < FERRY_ENTRIES; i++) {
         entries[i] = (FerryIndexEntry){get32(bytes, i * 8), get32(bytes, i * 8 + 4)};
-        if (entries[i].state > FERRY_PAGE_PRESENT) {
+        if (ferry_entry_state(entries[i]) > FERRY_PAGE_PRESENT) {
             g_set_error(error, FERRY_ERROR, FERRY_ERROR_CORRUPT,
                         "index block %" G_GUINT64_FORMAT " has an unknown page state", block);
             return false;
         }
     }
+    return true;
+}
+
+// --- journal ---
+
+uint64_t ferry_journal_offset(uint64_t number)
+{
+    return FERRY_JOURNAL_OFFSET + number % FERRY_JOURNAL_SLOTS * FERRY_PAGE;
+}
+
+void ferry_journal_encode(const FerryJournal *journal, uint8_t *bytes)
+{
+    memset(bytes, 0, FERRY_PAGE);
+    memcpy(bytes, journal_magic, sizeof(journal_magic));
+    put64(bytes, 8, journal->number);
+    put64(bytes, 16, journal->epoch);
+    put64(bytes, 24, journal->save);
+    put32(bytes, 32, journal->descriptor_length);
+    put32(bytes, 36, journal->descriptor_crc32c);
+    put32(bytes, 40, journal->count);
+    for (uint32_t i = 0; i < journal->count; i++)
+        put32(bytes, JOURNAL_HEAD + i * 4, journal->blocks[i]);
+    put32(bytes, JOURNAL_CRC, ferry_crc32c(0, bytes, JOURNAL_CRC));
+}
+
+bool ferry_journal_decode(FerryJournal *journal, const uint8_t *bytes)
+{
+    if (memcmp(bytes, journal_magic, sizeof(journal_magic)) != 0 ||
+        get32(bytes, JOURNAL_CRC) != ferry_crc32c(0, bytes, JOURNAL_CRC) ||
+        get32(bytes, 40) > FERRY_JOURNAL_MAX)
+        return false;
+    journal->number = get64(bytes, 8);
+    journal->epoch = get64(bytes, 16);
+    journal->save = get64(bytes, 24);
+    journal->descriptor_length = get32(bytes, 32);
+    journal->descriptor_crc32c = get32(bytes, 36);
+    journal->count = get32(bytes, 40);
+    for (uint32_t i = 0; i < journal->count; i++)
+        journal->blocks[i] = get32(bytes, JOURNAL_HEAD + i * 4);
     return true;
 }

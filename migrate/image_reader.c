@@ -88,6 +88,8 @@ static bool read_descriptor(FerryImageReader *reader, uint64_t epoch, GError **e
 static bool read_tail(FerryImageReader *reader, GError **error)
 {
     const FerryDescriptor *descriptor = &reader->descriptor;
+    if (descriptor->tail_length == 0)
+        return corrupt(reader, "the descriptor has no device state", error);
     reader->tail = ferry_buffer_new(ferry_whole_pages(descriptor->tail_length));
     if (!read_aligned(reader, reader->tail, descriptor->tail_length, FERRY_DEVICE_OFFSET, error))
         return false;
@@ -111,7 +113,7 @@ static bool decode_block(FerryImageReader *reader, uint64_t block, const uint8_t
 {
     FerryIndexEntry entries[FERRY_ENTRIES];
     g_autoptr(GError) why = NULL;
-    if (!ferry_index_decode(entries, block, reader->descriptor.epoch, bytes, &why))
+    if (!ferry_index_decode(entries, block, &reader->descriptor, bytes, &why))
         return corrupt_because(reader, g_steal_pointer(&why), error);
     g_mutex_lock(&reader->lock);
     if (!reader->known[block])
@@ -160,7 +162,7 @@ bool ferry_image_reader_check(FerryImageReader *reader, GError **error)
         if (!ferry_image_reader_need(reader, page, 1, error))
             return false;
     for (uint64_t page = 0; page < reader->descriptor.total_pages; page++)
-        present += reader->entries[page].state == FERRY_PAGE_PRESENT;
+        present += ferry_entry_state(reader->entries[page]) == FERRY_PAGE_PRESENT;
     return present == reader->record.image.present_pages ||
            corrupt(reader, "index and record count different numbers of pages", error);
 }
@@ -247,6 +249,18 @@ void ferry_image_reader_free(FerryImageReader *reader)
     g_free(reader);
 }
 
+bool ferry_image_reader_set_huge(FerryImageReader *reader, const char *name, GError **error)
+{
+    for (uint32_t i = 0; i < reader->descriptor.n_blocks; i++) {
+        FerryBlock *block = &reader->descriptor.blocks[i];
+        if (strcmp(block->name, name) != 0 || block->length % FERRY_HUGE != 0)
+            continue;
+        block->huge = true;
+        return true;
+    }
+    return corrupt(reader, "it has no RAM block that fits into huge pages", error);
+}
+
 const FerryRecord *ferry_image_reader_record(const FerryImageReader *reader)
 {
     return &reader->record;
@@ -264,28 +278,49 @@ const uint8_t *ferry_image_reader_tail(const FerryImageReader *reader)
 
 FerryPageState ferry_image_reader_state(const FerryImageReader *reader, uint64_t page)
 {
-    return (FerryPageState)reader->entries[page].state;
+    return ferry_entry_state(reader->entries[page]);
+}
+
+uint32_t ferry_image_reader_generation(const FerryImageReader *reader, uint64_t page)
+{
+    return ferry_entry_generation(reader->entries[page]);
+}
+
+uint64_t ferry_image_reader_offset(const FerryImageReader *reader, uint64_t page)
+{
+    return reader->descriptor.pages_offset + page * FERRY_PAGE;
+}
+
+bool ferry_image_reader_verify(const FerryImageReader *reader, uint64_t page, const uint8_t *bytes,
+                               GError **error)
+{
+    if (ferry_crc32c(0, bytes, FERRY_PAGE) == reader->entries[page].crc32c)
+        return true;
+    g_autofree char *what =
+        g_strdup_printf("page %" G_GUINT64_FORMAT " (offset %" G_GUINT64_FORMAT
+                        ") has a wrong CRC32C",
+                        page, ferry_image_reader_offset(reader, page));
+    return corrupt(reader, what, error);
 }
 
 bool ferry_image_reader_pages(FerryImageReader *reader, uint64_t page, size_t n, uint8_t *buffer,
                               GError **error)
 {
-    uint64_t offset = reader->descriptor.pages_offset + page * FERRY_PAGE;
-    if (!read_aligned(reader, buffer, n * FERRY_PAGE, offset, error))
+    if (!read_aligned(reader, buffer, n * FERRY_PAGE, ferry_image_reader_offset(reader, page),
+                      error))
         return false;
     for (size_t i = 0; i < n; i++)
-        if (ferry_crc32c(0, buffer + i * FERRY_PAGE, FERRY_PAGE) !=
-            reader->entries[page + i].crc32c) {
-            g_autofree char *what =
-                g_strdup_printf("page %" G_GUINT64_FORMAT " (offset %" G_GUINT64_FORMAT
-                                ") has a wrong CRC32C",
-                                page + i, offset + i * FERRY_PAGE);
-            return corrupt(reader, what, error);
-        }
+        if (!ferry_image_reader_verify(reader, page + i, buffer + i * FERRY_PAGE, error))
+            return false;
     return true;
 }
 
 uint64_t ferry_image_reader_bytes(const FerryImageReader *reader)
 {
     return atomic_load(&reader->bytes);
+}
+
+void ferry_image_reader_count(FerryImageReader *reader, uint64_t bytes)
+{
+    atomic_fetch_add(&reader->bytes, bytes);
 }

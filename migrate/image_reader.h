@@ -17,6 +17,10 @@ FerryImageReader *ferry_image_reader_open_again(FerryArea *area, uint64_t epoch,
 void ferry_image_reader_free(FerryImageReader *reader);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(FerryImageReader, ferry_image_reader_free)
 
+// The QEMU that loads it has RAM block NAME in huge pages. FERRY_ERROR_CORRUPT: no such block, or its
+// length is no multiple of them.
+bool ferry_image_reader_set_huge(FerryImageReader *reader, const char *name, GError **error);
+
 const FerryRecord *ferry_image_reader_record(const FerryImageReader *reader);
 const FerryDescriptor *ferry_image_reader_descriptor(const FerryImageReader *reader);
 // What QEMU wrote after RAM: descriptor's tail_length bytes, borrowed.
@@ -30,8 +34,14 @@ bool ferry_image_reader_need(FerryImageReader *reader, uint64_t page, uint64_t n
 bool ferry_image_reader_check(FerryImageReader *reader, GError **error);
 // Of a page whose index was read.
 FerryPageState ferry_image_reader_state(const FerryImageReader *reader, uint64_t page);
+uint32_t ferry_image_reader_generation(const FerryImageReader *reader, uint64_t page);
 
+uint64_t ferry_image_reader_offset(const FerryImageReader *reader, uint64_t page); // in the area
+// Whether BYTES, read there, are what the index says of PAGE, which is present.
+bool ferry_image_reader_verify(const FerryImageReader *reader, uint64_t page, const uint8_t *bytes,
+                               GError **error);
 // Reads N pages, all of them present, and verifies them. Any thread; several at the same time.
 bool ferry_image_reader_pages(FerryImageReader *reader, uint64_t page, size_t n, uint8_t *buffer,
                               GError **error);
 uint64_t ferry_image_reader_bytes(const FerryImageReader *reader); // read from storage so far
+void ferry_image_reader_count(FerryImageReader *reader, uint64_t bytes); // that somebody else read

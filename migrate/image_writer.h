@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Writes one image into a state area while the guest still runs: pages in place, the index behind
-// them, and at the end only what changed last. One thread.
+// them, a journal of the index for whoever reads along (migrate/preload.h), and at the end only what
+// changed last. One thread.
 #pragma once
 
 #include "migrate/area_io.h"
@@ -10,12 +11,14 @@ typedef struct FerryImageWriter FerryImageWriter;
 typedef struct {
     uint64_t present, zero; // pages
     uint64_t bytes_written; // to storage
+    uint64_t bytes_pending; // on their way there
     uint32_t passes;        // over RAM, as the order of pages tells
     uint64_t ram_bytes;
 } FerryImageCounts;
 
-// Borrows AREA, whose record has to be SAVING by now: an image that was there is overwritten.
-FerryImageWriter *ferry_image_writer_new(FerryArea *area, uint64_t epoch);
+// Borrows AREA, whose record has to be SAVING by now: an image that was there is overwritten. SAVE:
+// that record's sequence.
+FerryImageWriter *ferry_image_writer_new(FerryArea *area, uint64_t epoch, uint64_t save);
 void ferry_image_writer_free(FerryImageWriter *writer);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(FerryImageWriter, ferry_image_writer_free)
 

@@ -4,106 +4,205 @@
 #include <stdlib.h>
 
 enum {
-    THREADS = 4, // the first one for faults only: it is never busy with bulk when one comes
-    BATCH = 16,  // pages of bulk that a fault may have to wait for before it is written
+    BATCH = 16, // pages of bulk that a fault may have to wait for before it is written
+    BULK_RUNS = 4,
+    LONG_RUN = 256,
     // Bulk is read in shorter runs, one at a time, while the guest faults: its reads wait less.
     QUIET_US = 100 * 1000,
     SHORT_RUN = FERRY_NEAR_PAGES,
+    // Pages between two stretches that are cheaper to read than to leave out.
+    SMALL_GAP = 8,
+    RESERVE = 16, // reads kept for faults
 };
 
-struct FerryLazySend {
-    FerryImageReader *reader;
-    FerryStreamOut *out; // of the thread that set `writing`
-    GMutex lock;         // all below
-    GCond changed;
-    FerryPageQueue *queue;
-    bool writing;
-    bool end;
-    GError *error;
-    uint64_t bytes;
-    gint64 last_fault;
-    unsigned reading; // threads that read bulk
-    GArray *latencies; // of uint32_t
-    GThread *threads[THREADS];
-};
+typedef enum { FAULT, NEAR, BULK, N_KINDS } Kind;
 
 typedef struct {
-    FerryLazySend *send;
-    FerryRun *run;
+    FerryRun *run;   // NULL: free
+    Kind kind;       // as it was taken
     uint8_t *buffer; // the run's present pages, each at its place
-    uint32_t at;     // pages before it were looked at
+    unsigned reading;
+    uint32_t at; // pages before it were looked at
 } Work;
 
 // Pages that are written together.
 typedef struct {
-    uint64_t pages[BATCH];
+    uint64_t pages[FERRY_UNIT_PAGES];
     uint32_t n;
     gint64 asked_at[BATCH]; // of those that are faults
     uint32_t n_asked;
 } Batch;
 
+struct FerryLazySend {
+    FerryImageReader *reader;
+    FerryReads *reads;
+    FerryStreamOut *out;
+    FerryPageQueue *queue;
+    Work works[FERRY_RUNS];
+    unsigned busy[N_KINDS]; // works of each
+    uint64_t bytes;
+    gint64 last_fault;
+    bool hurry;
+    GArray *latencies; // of uint32_t
+};
+
+// --- what is read ---
+
+static bool is_present(const FerryLazySend *send, uint64_t page)
+{
+    return ferry_image_reader_state(send->reader, page) == FERRY_PAGE_PRESENT;
+}
+
+static FerryRun *take_bulk(FerryLazySend *send)
+{
+    bool quiet = send->hurry || g_get_monotonic_time() - send->last_fault > QUIET_US;
+    bool urgent = !send->hurry && ferry_page_queue_urgent(send->queue);
+    unsigned busy = send->busy[ferry_page_queue_near(send->queue) ? NEAR : BULK];
+    if (urgent || busy >= (quiet ? BULK_RUNS : 1) ||
+        ferry_reads_under_way(send->reads) + FERRY_RUN_PAGES / SMALL_GAP + RESERVE > FERRY_READS_MAX)
+        return NULL;
+    return ferry_page_queue_take(send->queue, false, quiet ? LONG_RUN : SHORT_RUN);
+}
+
+static FerryRun *take(FerryLazySend *send)
+{
+    FerryRun *run = ferry_reads_under_way(send->reads) < FERRY_READS_MAX
+                        ? ferry_page_queue_take(send->queue, true, 0)
+                        : NULL;
+    return run != NULL ? run : take_bulk(send);
+}
+
+// The stretch of present pages from AT on, over small gaps; its end.
+static uint32_t stretch_end(const Work *work, const FerryLazySend *send, uint32_t at)
+{
+    uint32_t end = at;
+    for (uint32_t next = at; next < work->run->n && next - end < SMALL_GAP; next++)
+        if (is_present(send, work->run->first + next))
+            end = next + 1;
+    return end;
+}
+
+static bool begin_work(FerryLazySend *send, Work *work, GError **error)
+{
+    const FerryRun *run = work->run;
+    work->at = work->reading = 0;
+    work->kind = run->fault ? FAULT : run->near ? NEAR : BULK;
+    send->busy[work->kind]++;
+    if (work->buffer == NULL)
+        work->buffer = ferry_buffer_new((size_t)FERRY_RUN_PAGES * FERRY_PAGE);
+    if (!ferry_image_reader_need(send->reader, run->first, run->n, error))
+        return false;
+    for (uint32_t at = 0, end; at < run->n; at = MAX(end, at + 1)) {
+        end = is_present(send, run->first + at) ? stretch_end(work, send, at) : at;
+        if (end == at)
+            continue;
+        ferry_reads_submit(send->reads, work->buffer + (size_t)at * FERRY_PAGE,
+                           (size_t)(end - at) * FERRY_PAGE,
+                           ferry_image_reader_offset(send->reader, run->first + at), work);
+        ferry_image_reader_count(send->reader, (uint64_t)(end - at) * FERRY_PAGE);
+        work->reading++;
+    }
+    return true;
+}
+
+static bool begin_works(FerryLazySend *send, GError **error)
+{
+    for (size_t i = 0; i < FERRY_RUNS; i++) {
+        Work *work = &send->works[i];
+        if (work->run != NULL)
+            continue;
+        work->run = take(send);
+        if (work->run == NULL)
+            break;
+        if (!begin_work(send, work, error))
+            return false;
+    }
+    return true;
+}
+
+static bool verify(FerryLazySend *send, const Work *work, GError **error)
+{
+    for (uint32_t i = 0; i < work->run->n; i++) {
+        uint64_t page = work->run->first + i;
+        if (is_present(send, page) &&
+            !ferry_image_reader_verify(send->reader, page,
+                                       work->buffer + (size_t)i * FERRY_PAGE, error))
+            return false;
+    }
+    return true;
+}
+
+static bool take_reads(FerryLazySend *send, GError **error)
+{
+    g_autoptr(GError) failed = NULL;
+    for (Work *work; (work = ferry_reads_next(send->reads, &failed)) != NULL;) {
+        if (failed != NULL) {
+            g_propagate_error(error, g_steal_pointer(&failed));
+            return false;
+        }
+        if (--work->reading == 0 && !verify(send, work, error))
+            return false;
+    }
+    return true;
+}
+
 // --- what is written ---
 
-static void add_page(Work *work, Batch *batch, uint64_t page, bool zero_too)
+static void add_page(FerryLazySend *send, Batch *batch, uint64_t page, bool zero_too)
 {
-    FerryLazySend *send = work->send;
-    bool present = ferry_image_reader_state(send->reader, page) == FERRY_PAGE_PRESENT;
+    bool present = is_present(send, page);
     if ((present || zero_too) && ferry_page_queue_sent(send->queue, page)) {
         batch->pages[batch->n++] = page;
         send->bytes += present ? FERRY_PAGE : 0;
     }
 }
 
-static void add_wanted(Work *work, Batch *batch)
+static void add_wanted(FerryLazySend *send, FerryRun *run, Batch *batch)
 {
-    FerryRun *run = work->run;
     while (run->n_wanted > 0 && batch->n < BATCH && batch->n_asked < BATCH) {
         uint32_t last = --run->n_wanted;
         batch->asked_at[batch->n_asked++] = run->wanted[last].asked_at;
-        add_page(work, batch, run->wanted[last].page, true);
+        add_page(send, batch, run->wanted[last].page, true);
     }
 }
 
-static void fill(Work *work, Batch *batch)
+static bool any_present(const FerryLazySend *send, const FerryRun *run)
+{
+    uint32_t i = 0;
+    while (i < run->n && !is_present(send, run->first + i))
+        i++;
+    return i < run->n;
+}
+
+static void fill(FerryLazySend *send, Work *work, Batch *batch)
 {
     FerryRun *run = work->run;
+    bool zeros = run->fault || run->near || (run->unit && any_present(send, run));
     batch->n = batch->n_asked = 0;
-    add_wanted(work, batch);
+    add_wanted(send, run, batch);
     if (batch->n_asked > 0)
         return;
     if (run->fault && work->at == 0)
         batch->asked_at[batch->n_asked++] = run->asked_at;
-    while (work->at < run->n && batch->n < BATCH)
-        add_page(work, batch, run->first + work->at++, run->zeros);
+    while (work->at < run->n && (run->unit || batch->n < BATCH))
+        add_page(send, batch, run->first + work->at++, zeros);
 }
 
-static bool write_batch(const Work *work, const Batch *batch, GError **error)
+static bool write_batch(const FerryLazySend *send, const Work *work, const Batch *batch,
+                        GError **error)
 {
-    FerryStreamOut *out = work->send->out;
     if (batch->n == 0)
         return true;
-    if (!ferry_stream_out_part(out, error))
+    if (!ferry_stream_out_part(send->out, error))
         return false;
     for (uint32_t i = 0; i < batch->n; i++) {
         uint64_t page = batch->pages[i];
-        bool fine = ferry_image_reader_state(work->send->reader, page) == FERRY_PAGE_PRESENT
-                        ? ferry_stream_out_page(
-                              out, page, work->buffer + (page - work->run->first) * FERRY_PAGE,
-                              error)
-                        : ferry_stream_out_zero(out, page, error);
-        if (!fine)
+        const uint8_t *bytes = work->buffer + (page - work->run->first) * FERRY_PAGE;
+        if (!(is_present(send, page) ? ferry_stream_out_page(send->out, page, bytes, error)
+                                     : ferry_stream_out_zero(send->out, page, error)))
             return false;
     }
-    return ferry_stream_out_part_end(out, error);
-}
-
-// --- whose turn it is; under the lock ---
-
-static bool may_write(const Work *work)
-{
-    const FerryLazySend *send = work->send;
-    return !send->writing && (work->run->fault || work->run->n_wanted > 0 ||
-                              !ferry_page_queue_urgent(send->queue));
+    return ferry_stream_out_part_end(send->out, error);
 }
 
 static void note_latencies(FerryLazySend *send, const Batch *batch)
@@ -115,227 +214,112 @@ static void note_latencies(FerryLazySend *send, const Batch *batch)
     }
 }
 
-static void set_error(FerryLazySend *send, GError *error)
+static bool send_some(FerryLazySend *send, Work *work, GError **error)
 {
-    send->end = true;
-    if (send->error == NULL)
-        send->error = error;
-    else
-        g_error_free(error);
-    g_cond_broadcast(&send->changed);
-}
-
-// Writes the next batch; the lock is given back meanwhile.
-static void send_some(Work *work)
-{
-    FerryLazySend *send = work->send;
-    GError *error = NULL;
     Batch batch;
-    send->writing = true;
-    fill(work, &batch);
-    g_mutex_unlock(&send->lock);
-    bool fine = write_batch(work, &batch, &error);
-    g_mutex_lock(&send->lock);
-    send->writing = false;
-    note_latencies(send, &batch);
-    g_cond_broadcast(&send->changed);
-    if (!fine)
-        set_error(send, error);
-}
-
-static void send_all(Work *work)
-{
-    FerryLazySend *send = work->send;
-    while (!send->end && (work->at < work->run->n || work->run->n_wanted > 0))
-        if (may_write(work))
-            send_some(work);
-        else
-            g_cond_wait(&send->changed, &send->lock);
-    ferry_page_queue_finish(send->queue, work->run);
-    g_cond_broadcast(&send->changed);
-}
-
-// --- reading ---
-
-static bool is_present(const Work *work, uint32_t at)
-{
-    return ferry_image_reader_state(work->send->reader, work->run->first + at) ==
-           FERRY_PAGE_PRESENT;
-}
-
-static bool read_run(Work *work, GError **error)
-{
-    FerryImageReader *reader = work->send->reader;
-    const FerryRun *run = work->run;
-    if (!ferry_image_reader_need(reader, run->first, run->n, error))
+    fill(send, work, &batch);
+    if (!write_batch(send, work, &batch, error))
         return false;
-    for (uint32_t at = 0, end; at < run->n; at = end) {
-        for (end = at; end < run->n && is_present(work, end);)
-            end++;
-        if (end == at)
-            end++;
-        else if (!ferry_image_reader_pages(reader, run->first + at, end - at,
-                                           work->buffer + (size_t)at * FERRY_PAGE, error))
-            return false;
-    }
+    note_latencies(send, &batch);
+    if (work->at < work->run->n || work->run->n_wanted > 0)
+        return true;
+    send->busy[work->kind]--;
+    ferry_page_queue_finish(send->queue, work->run);
+    work->run = NULL;
     return true;
 }
 
-// --- the threads ---
-
-static FerryRun *take(FerryLazySend *send, bool faults_only)
+// What the guest waits for; where it waits for nothing, what lies near, then bulk.
+static Work *next_work(FerryLazySend *send)
 {
-    FerryRun *run = ferry_page_queue_take(send->queue, true, 0);
-    if (run != NULL || faults_only || ferry_page_queue_urgent(send->queue))
-        return run;
-    bool quiet = g_get_monotonic_time() - send->last_fault > QUIET_US;
-    if (!quiet && send->reading > 0)
-        return NULL;
-    return ferry_page_queue_take(send->queue, false, quiet ? FERRY_RUN_PAGES : SHORT_RUN);
-}
-
-// The lock is given back meanwhile.
-static void read_taken(Work *work)
-{
-    FerryLazySend *send = work->send;
-    GError *error = NULL;
-    bool bulk = !work->run->fault;
-    send->reading += bulk;
-    g_mutex_unlock(&send->lock);
-    bool fine = read_run(work, &error);
-    g_mutex_lock(&send->lock);
-    send->reading -= bulk;
-    if (bulk)
-        g_cond_broadcast(&send->changed);
-    if (!fine)
-        set_error(send, error);
-}
-
-// Takes the lock; FALSE at the end.
-static bool serve(FerryLazySend *send, uint8_t *buffer, bool faults_only)
-{
-    g_mutex_lock(&send->lock);
-    Work work = {.send = send, .buffer = buffer};
-    while (!send->end && (work.run = take(send, faults_only)) == NULL)
-        g_cond_wait(&send->changed, &send->lock);
-    if (work.run != NULL) {
-        read_taken(&work);
-        send_all(&work);
+    Work *bulk = NULL;
+    for (size_t i = 0; i < FERRY_RUNS; i++) {
+        Work *work = &send->works[i];
+        if (work->run == NULL || work->reading > 0)
+            continue;
+        if (work->run->fault || work->run->n_wanted > 0)
+            return work;
+        if (bulk == NULL || (work->run->near && !bulk->run->near))
+            bulk = work;
     }
-    bool more = !send->end;
-    g_mutex_unlock(&send->lock);
-    return more;
+    return send->hurry || !ferry_page_queue_urgent(send->queue) ? bulk : NULL;
 }
 
-static gpointer work_on_faults(gpointer data)
+bool ferry_lazy_send_step(FerryLazySend *send, bool *idle, GError **error)
 {
-    uint8_t *buffer = ferry_buffer_new((size_t)FERRY_RUN_PAGES * FERRY_PAGE);
-    while (serve(data, buffer, true))
-        ;
-    free(buffer);
-    return NULL;
-}
-
-static gpointer work_on_all(gpointer data)
-{
-    uint8_t *buffer = ferry_buffer_new((size_t)FERRY_RUN_PAGES * FERRY_PAGE);
-    while (serve(data, buffer, false))
-        ;
-    free(buffer);
-    return NULL;
+    if (!take_reads(send, error) || !begin_works(send, error))
+        return false;
+    Work *work = next_work(send);
+    *idle = work == NULL;
+    return work == NULL || send_some(send, work, error);
 }
 
 // --- for load_lazy ---
 
-FerryLazySend *ferry_lazy_send_new(FerryImageReader *reader, FerryStreamOut *out)
+FerryLazySend *ferry_lazy_send_new(FerryImageReader *reader, FerryReads *reads,
+                                   FerryStreamOut *out, bool linear)
 {
     FerryLazySend *send = g_new0(FerryLazySend, 1);
     send->reader = reader;
+    send->reads = reads;
     send->out = out;
-    send->queue = ferry_page_queue_new(ferry_image_reader_descriptor(reader)->total_pages);
+    send->queue =
+        ferry_page_queue_new(ferry_image_reader_descriptor(reader)->total_pages, linear);
     send->latencies = g_array_new(FALSE, FALSE, sizeof(uint32_t));
-    g_mutex_init(&send->lock);
-    g_cond_init(&send->changed);
+    for (uint32_t i = 0; i < ferry_image_reader_descriptor(reader)->n_blocks; i++) {
+        const FerryBlock *block = &ferry_image_reader_descriptor(reader)->blocks[i];
+        if (block->huge)
+            ferry_page_queue_units(send->queue, block->first_page, block->length / FERRY_PAGE);
+    }
     return send;
-}
-
-void ferry_lazy_send_stop(FerryLazySend *send)
-{
-    g_mutex_lock(&send->lock);
-    send->end = true;
-    g_cond_broadcast(&send->changed);
-    g_mutex_unlock(&send->lock);
-    for (size_t i = 0; i < THREADS; i++)
-        g_clear_pointer(&send->threads[i], g_thread_join);
 }
 
 void ferry_lazy_send_free(FerryLazySend *send)
 {
     if (send == NULL)
         return;
-    ferry_lazy_send_stop(send);
+    g_autoptr(GError) error = NULL;
+    while (ferry_reads_under_way(send->reads) > 0) {
+        ferry_reads_wait(send->reads);
+        ferry_reads_next(send->reads, &error);
+        g_clear_error(&error);
+    }
+    for (size_t i = 0; i < FERRY_RUNS; i++)
+        free(send->works[i].buffer);
     ferry_page_queue_free(send->queue);
     g_array_unref(send->latencies);
-    g_clear_error(&send->error);
-    g_mutex_clear(&send->lock);
-    g_cond_clear(&send->changed);
     g_free(send);
-}
-
-void ferry_lazy_send_start(FerryLazySend *send)
-{
-    for (size_t i = 0; i < THREADS; i++)
-        send->threads[i] = g_thread_new("lazy-send", i == 0 ? work_on_faults : work_on_all, send);
-}
-
-void ferry_lazy_send_hot(FerryLazySend *send, const GArray *pages)
-{
-    g_mutex_lock(&send->lock);
-    ferry_page_queue_hot(send->queue, (const uint64_t *)(const void *)pages->data, pages->len);
-    g_mutex_unlock(&send->lock);
-}
-
-void ferry_lazy_send_fault(FerryLazySend *send, uint64_t page, uint64_t n)
-{
-    g_mutex_lock(&send->lock);
-    send->last_fault = g_get_monotonic_time();
-    ferry_page_queue_fault(send->queue, page, n, send->last_fault);
-    g_cond_broadcast(&send->changed);
-    g_mutex_unlock(&send->lock);
 }
 
 void ferry_lazy_send_known(FerryLazySend *send, uint64_t page)
 {
-    g_mutex_lock(&send->lock);
     ferry_page_queue_known(send->queue, page);
-    g_mutex_unlock(&send->lock);
 }
 
-void ferry_lazy_send_fail(FerryLazySend *send, GError *error)
+void ferry_lazy_send_hot(FerryLazySend *send, const GArray *pages)
 {
-    g_mutex_lock(&send->lock);
-    set_error(send, error);
-    g_mutex_unlock(&send->lock);
+    ferry_page_queue_hot(send->queue, (const uint64_t *)(const void *)pages->data, pages->len);
 }
 
-FerryLazyState ferry_lazy_send_wait(FerryLazySend *send, gint64 timeout_us, uint64_t *bytes,
-                                    GError **error)
+void ferry_lazy_send_fault(FerryLazySend *send, uint64_t page, uint64_t n, gint64 asked_at)
 {
-    FerryLazyState state = FERRY_LAZY_GOES_ON;
-    gint64 until = g_get_monotonic_time() + timeout_us;
-    g_mutex_lock(&send->lock);
-    while (!send->end && !ferry_page_queue_done(send->queue) &&
-           g_cond_wait_until(&send->changed, &send->lock, until))
-        ;
-    if (send->error != NULL)
-        state = FERRY_LAZY_FAILED;
-    else if (ferry_page_queue_done(send->queue))
-        state = FERRY_LAZY_SENT;
-    if (state == FERRY_LAZY_FAILED)
-        g_propagate_error(error, g_error_copy(send->error));
-    *bytes = send->bytes;
-    g_mutex_unlock(&send->lock);
-    return state;
+    send->last_fault = g_get_monotonic_time();
+    ferry_page_queue_fault(send->queue, page, n, asked_at);
+}
+
+void ferry_lazy_send_hurry(FerryLazySend *send)
+{
+    send->hurry = true;
+}
+
+bool ferry_lazy_send_done(const FerryLazySend *send)
+{
+    return ferry_page_queue_done(send->queue);
+}
+
+uint64_t ferry_lazy_send_bytes(const FerryLazySend *send)
+{
+    return send->bytes;
 }
 
 GArray *ferry_lazy_send_latencies(FerryLazySend *send)

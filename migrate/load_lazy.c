@@ -6,9 +6,9 @@
 #include "migrate/return_path.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 enum {
     PROGRESS_US = 200 * 1000,
@@ -17,17 +17,26 @@ enum {
 };
 
 typedef struct {
+    uint8_t bytes[4096];
+    size_t length;
+    FerryReturnPath path;
+} Input;
+
+typedef struct {
     FerryImageReader *reader;
-    int fd;
-    FerryStreamOut *out;
-    FerryLazySend *send;
+    const FerryLazyLoad *load;
     const FerryLazyEvents *events;
     void *env;
-    bool shut; // of the thread that listens, until it is joined: QEMU has everything
-    GThread *listener;
+    FerryStreamOut *out;
+    FerryLazySend *send;
+    Input input;
+    gint64 looked_at; // for input, the last time
+    gint64 told_at;
+    uint64_t indexed; // index blocks from the first on that were read for the check
+    bool shut;        // QEMU has everything
 } Lazy;
 
-// --- what QEMU says; the listener's thread ---
+// --- what QEMU says ---
 
 static const FerryBlock *block_named(const Lazy *lazy, const char *name)
 {
@@ -50,7 +59,7 @@ static bool ask(Lazy *lazy, const FerryReturnMessage *message, GError **error)
         return false;
     }
     ferry_lazy_send_fault(lazy->send, block->first_page + message->start / FERRY_PAGE,
-                          message->length / FERRY_PAGE);
+                          message->length / FERRY_PAGE, lazy->looked_at);
     return true;
 }
 
@@ -72,30 +81,30 @@ static bool handle(Lazy *lazy, const FerryReturnMessage *message, GError **error
     return true;
 }
 
-typedef struct {
-    uint8_t bytes[4096];
-    size_t length;
-    FerryReturnPath path;
-} Input;
-
-static bool read_more(const Lazy *lazy, Input *input, GError **error)
+// Waits for input where WAIT; otherwise there may be none.
+static bool read_more(Lazy *lazy, bool wait, GError **error)
 {
+    Input *input = &lazy->input;
     ssize_t n;
     do
-        n = read(lazy->fd, input->bytes + input->length, sizeof(input->bytes) - input->length);
+        n = recv(lazy->load->fd, input->bytes + input->length,
+                 sizeof(input->bytes) - input->length, wait ? 0 : MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
     if (n > 0) {
         input->length += (size_t)n;
         return true;
     }
+    if (n < 0 && errno == EAGAIN)
+        return true;
     g_set_error(error, FERRY_ERROR, FERRY_ERROR_STREAM,
                 "QEMU ended the connection before it had loaded everything (%s); its log says why",
                 n == 0 ? "end of stream" : g_strerror(errno));
     return false;
 }
 
-static bool handle_input(Lazy *lazy, Input *input, GError **error)
+static bool handle_input(Lazy *lazy, GError **error)
 {
+    Input *input = &lazy->input;
     size_t at = 0;
     FerryReturnMessage message;
     ptrdiff_t used = 1;
@@ -111,84 +120,180 @@ static bool handle_input(Lazy *lazy, Input *input, GError **error)
     return true;
 }
 
-static gpointer listen_to_qemu(gpointer data)
+static bool listen_to_qemu(Lazy *lazy, GError **error)
 {
-    Lazy *lazy = data;
-    Input input = {0};
-    GError *error = NULL;
-    while (!lazy->shut && read_more(lazy, &input, &error) && handle_input(lazy, &input, &error))
-        ;
-    if (error != NULL)
-        ferry_lazy_send_fail(lazy->send, error);
-    return NULL;
+    bool fine = read_more(lazy, false, error) && handle_input(lazy, error);
+    lazy->looked_at = g_get_monotonic_time();
+    return fine;
 }
 
-// --- the load ---
+// --- the beginning ---
+
+static void mark_loaded(Lazy *lazy)
+{
+    uint64_t pages = ferry_image_reader_descriptor(lazy->reader)->total_pages;
+    for (uint64_t page = 0; page < pages; page++)
+        if (ferry_load_ahead_has(lazy->load->ahead, page))
+            ferry_lazy_send_known(lazy->send, page);
+}
+
+// Takes what was sent ahead, if anything was.
+static bool take_over(Lazy *lazy, GError **error)
+{
+    g_autoptr(GError) failed = NULL;
+    if (lazy->load->ahead != NULL)
+        lazy->out = ferry_load_ahead_settle(lazy->load->ahead, lazy->reader, &failed);
+    if (failed != NULL) {
+        g_propagate_error(error, g_steal_pointer(&failed));
+        return false;
+    }
+    if (lazy->out != NULL)
+        return true;
+    lazy->out =
+        ferry_stream_out_new(lazy->load->fd, ferry_image_reader_descriptor(lazy->reader));
+    return ferry_stream_out_lazy_head(lazy->out, error);
+}
+
+static void new_send(Lazy *lazy)
+{
+    lazy->send = ferry_lazy_send_new(lazy->reader, lazy->load->reads, lazy->out,
+                                     lazy->load->linear);
+    lazy->looked_at = g_get_monotonic_time();
+}
 
 static bool begin(Lazy *lazy, GError **error)
 {
-    if (!ferry_stream_out_lazy_head(lazy->out, error))
+    if (!take_over(lazy, error) ||
+        !ferry_stream_out_package(lazy->out, ferry_image_reader_tail(lazy->reader), error))
         return false;
-    lazy->listener = g_thread_new("return-path", listen_to_qemu, lazy);
-    return ferry_stream_out_package(lazy->out, ferry_image_reader_tail(lazy->reader), error);
+    new_send(lazy);
+    if (lazy->load->ahead != NULL)
+        mark_loaded(lazy);
+    return true;
 }
 
 // QEMU repeats the requests that were not answered once it has read that it goes on.
 static bool begin_again(Lazy *lazy, GError **error)
 {
-    if (!ferry_lazy_resume(lazy->fd, lazy->out, ferry_image_reader_descriptor(lazy->reader),
-                           lazy->send, error))
-        return false;
-    lazy->listener = g_thread_new("return-path", listen_to_qemu, lazy);
-    return ferry_stream_out_resume(lazy->out, error);
+    const FerryDescriptor *descriptor = ferry_image_reader_descriptor(lazy->reader);
+    lazy->out = ferry_stream_out_new(lazy->load->fd, descriptor);
+    new_send(lazy);
+    return ferry_lazy_resume(lazy->load->fd, lazy->out, descriptor, lazy->send, error) &&
+           ferry_stream_out_resume(lazy->out, error);
 }
 
-static void start(Lazy *lazy)
-{
-    ferry_stream_out_limit(lazy->out, BULK_BYTES);
-    ferry_lazy_send_start(lazy->send);
-    lazy->events->running(lazy->env);
-}
+// --- the pages ---
 
 static bool send_hot(Lazy *lazy, GError **error)
 {
+    if (lazy->load->linear)
+        return true;
     g_autoptr(GArray) hot = ferry_image_reader_hot(lazy->reader, error);
     if (hot != NULL)
         ferry_lazy_send_hot(lazy->send, hot);
     return hot != NULL;
 }
 
-static bool send_pages(Lazy *lazy, GError **error)
+static void tell_progress(Lazy *lazy)
 {
-    start(lazy);
-    if (!send_hot(lazy, error))
-        return false;
-    FerryLoadProgress progress = {
-        .bytes_total = ferry_image_reader_record(lazy->reader)->image.present_pages * FERRY_PAGE};
-    FerryLazyState state;
-    while ((state = ferry_lazy_send_wait(lazy->send, PROGRESS_US, &progress.bytes_sent, error)) ==
-           FERRY_LAZY_GOES_ON)
-        lazy->events->progress(&progress, lazy->env);
-    if (state != FERRY_LAZY_SENT)
-        return false;
-    ferry_lazy_send_stop(lazy->send);
-    lazy->events->progress(&progress, lazy->env);
-    return ferry_image_reader_check(lazy->reader, error);
+    gint64 now = g_get_monotonic_time();
+    if (now - lazy->told_at < PROGRESS_US)
+        return;
+    lazy->told_at = now;
+    lazy->events->progress(
+        &(FerryLoadProgress){
+            .bytes_sent = ferry_lazy_send_bytes(lazy->send),
+            .bytes_total =
+                ferry_image_reader_record(lazy->reader)->image.present_pages * FERRY_PAGE},
+        lazy->env);
 }
 
+static bool obey(Lazy *lazy, GError **error)
+{
+    json_t *command;
+    while (lazy->load->commands != NULL &&
+           (command = ferry_commands_next(lazy->load->commands, error)) != NULL) {
+        if (strcmp(json_string_value(json_object_get(command, "cmd")), "hurry") == 0)
+            ferry_lazy_send_hurry(lazy->send);
+        json_decref(command);
+    }
+    return *error == NULL;
+}
+
+// Until storage, guest or agent have something for us, or it is time to tell how it goes.
+static void wait_for_more(const Lazy *lazy)
+{
+    struct pollfd inputs[] = {
+        {.fd = lazy->load->fd, .events = POLLIN},
+        {.fd = ferry_reads_fd(lazy->load->reads), .events = POLLIN},
+        {.fd = lazy->load->commands != NULL ? ferry_commands_fd(lazy->load->commands) : -1,
+         .events = POLLIN},
+    };
+    if (inputs[1].fd >= 0 || ferry_reads_under_way(lazy->load->reads) == 0)
+        poll(inputs, G_N_ELEMENTS(inputs), PROGRESS_US / 1000);
+}
+
+// Behind the pages, and with the guest answered in between: what is left of the index.
+static bool check_some(Lazy *lazy, GError **error)
+{
+    enum { BLOCKS = 16 };
+    const FerryDescriptor *descriptor = ferry_image_reader_descriptor(lazy->reader);
+    for (uint64_t end = lazy->indexed + BLOCKS;
+         lazy->indexed < MIN(end, descriptor->index_blocks); lazy->indexed++)
+        if (!ferry_image_reader_need(lazy->reader, lazy->indexed * FERRY_ENTRIES, 1, error))
+            return false;
+    return true;
+}
+
+static bool send_pages(Lazy *lazy, GError **error)
+{
+    const FerryDescriptor *descriptor = ferry_image_reader_descriptor(lazy->reader);
+    bool idle = false, done = false;
+    while (!done) {
+        g_autoptr(GError) failed = NULL;
+        bool fine = listen_to_qemu(lazy, &failed) && obey(lazy, &failed) &&
+                    ferry_lazy_send_step(lazy->send, &idle, &failed);
+        bool sent = fine && ferry_lazy_send_done(lazy->send);
+        if (sent)
+            fine = check_some(lazy, &failed);
+        else if (fine && idle)
+            wait_for_more(lazy);
+        if (!fine) {
+            g_propagate_error(error, g_steal_pointer(&failed));
+            return false;
+        }
+        done = sent && lazy->indexed == descriptor->index_blocks;
+        tell_progress(lazy);
+    }
+    lazy->told_at = 0;
+    tell_progress(lazy);
+    return ferry_image_reader_check(lazy->reader, error) &&
+           (lazy->load->ahead == NULL ||
+            ferry_load_ahead_verify(lazy->load->ahead, lazy->reader, error));
+}
+
+// What the guest asks for now is on its way, or zero.
 static bool finish(Lazy *lazy, GError **error)
 {
     if (!ferry_stream_out_lazy_end(lazy->out, error))
         return false;
-    g_clear_pointer(&lazy->listener, g_thread_join);
-    uint64_t bytes;
-    return ferry_lazy_send_wait(lazy->send, 0, &bytes, error) != FERRY_LAZY_FAILED;
+    while (!lazy->shut)
+        if (!read_more(lazy, true, error) || !handle_input(lazy, error))
+            return false;
+    return true;
 }
+
+// --- how long the guest waited ---
 
 static int compare(gconstpointer a, gconstpointer b)
 {
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
     return (x > y) - (x < y);
+}
+
+static uint64_t percentile(const GArray *sorted, unsigned per_mille)
+{
+    return g_array_index(sorted, uint32_t, (guint)((uint64_t)sorted->len * per_mille / 1000));
 }
 
 static void summarize(GArray *latencies, FerryFaultStats *stats)
@@ -197,38 +302,40 @@ static void summarize(GArray *latencies, FerryFaultStats *stats)
     if (latencies->len == 0)
         return;
     g_array_sort(latencies, compare);
-    stats->p50_us = g_array_index(latencies, uint32_t, latencies->len / 2);
-    guint p99 = (guint)((uint64_t)latencies->len * 99 / 100);
-    stats->p99_us = g_array_index(latencies, uint32_t, p99);
+    stats->p50_us = percentile(latencies, 500);
+    stats->p99_us = percentile(latencies, 990);
+    stats->p999_us = percentile(latencies, 999);
     stats->max_us = g_array_index(latencies, uint32_t, latencies->len - 1);
 }
 
 typedef bool (*BeginFn)(Lazy *lazy, GError **error);
 
-static bool load(FerryImageReader *reader, int fd, const FerryLazyEvents *events, void *env,
-                 BeginFn begin_it, FerryFaultStats *stats, GError **error)
+static bool load_with(BeginFn begin_it, const FerryLazyLoad *load, const FerryLazyEvents *events,
+                      void *env, FerryFaultStats *stats, GError **error)
 {
-    g_autoptr(FerryStreamOut) out =
-        ferry_stream_out_new(fd, ferry_image_reader_descriptor(reader));
-    g_autoptr(FerryLazySend) send = ferry_lazy_send_new(reader, out);
-    Lazy lazy = {reader, fd, out, send, events, env, false, NULL};
-    bool fine = begin_it(&lazy, error) && send_pages(&lazy, error) && finish(&lazy, error);
+    Lazy lazy = {.reader = load->reader, .load = load, .events = events, .env = env};
+    bool fine = begin_it(&lazy, error);
+    if (fine) {
+        ferry_stream_out_limit(lazy.out, BULK_BYTES);
+        events->running(env);
+        fine = send_hot(&lazy, error) && send_pages(&lazy, error) && finish(&lazy, error);
+        summarize(ferry_lazy_send_latencies(lazy.send), stats);
+    }
     if (!fine)
-        shutdown(fd, SHUT_RDWR); // whoever still reads or writes there gets an error
-    ferry_lazy_send_stop(send);
-    g_clear_pointer(&lazy.listener, g_thread_join);
-    summarize(ferry_lazy_send_latencies(send), stats);
+        shutdown(load->fd, SHUT_RDWR); // QEMU learns it at once
+    ferry_lazy_send_free(lazy.send);
+    ferry_stream_out_free(lazy.out);
     return fine;
 }
 
-bool ferry_load_lazy(FerryImageReader *reader, int fd, const FerryLazyEvents *events, void *env,
+bool ferry_load_lazy(const FerryLazyLoad *load, const FerryLazyEvents *events, void *env,
                      FerryFaultStats *stats, GError **error)
 {
-    return load(reader, fd, events, env, begin, stats, error);
+    return load_with(begin, load, events, env, stats, error);
 }
 
-bool ferry_load_lazy_again(FerryImageReader *reader, int fd, const FerryLazyEvents *events,
-                           void *env, FerryFaultStats *stats, GError **error)
+bool ferry_load_lazy_again(const FerryLazyLoad *load, const FerryLazyEvents *events, void *env,
+                           FerryFaultStats *stats, GError **error)
 {
-    return load(reader, fd, events, env, begin_again, stats, error);
+    return load_with(begin_again, load, events, env, stats, error);
 }

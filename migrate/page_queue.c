@@ -23,12 +23,13 @@ typedef struct {
 typedef struct {
     uint64_t first;
     uint32_t n;
-    bool fault, zeros;
+    bool fault, near, unit;
     int64_t asked_at;
 } Choice;
 
 struct FerryPageQueue {
     uint64_t total;
+    bool linear;
     uint8_t *flags; // of each page
     GQueue faults;  // of Fault, owned
     unsigned flying_faults;
@@ -39,13 +40,15 @@ struct FerryPageQueue {
     uint64_t last_fault;
     bool around; // something may be left around last_fault
     uint64_t next; // in order
+    uint64_t units_first, units_end; // pages that come in units
     FerryRun runs[FERRY_RUNS];
 };
 
-FerryPageQueue *ferry_page_queue_new(uint64_t total_pages)
+FerryPageQueue *ferry_page_queue_new(uint64_t total_pages, bool linear)
 {
     FerryPageQueue *queue = g_new0(FerryPageQueue, 1);
     queue->total = total_pages;
+    queue->linear = linear;
     queue->flags = g_malloc0(total_pages);
     queue->hot = g_array_new(FALSE, FALSE, sizeof(uint64_t));
     g_queue_init(&queue->faults);
@@ -69,6 +72,23 @@ void ferry_page_queue_hot(FerryPageQueue *queue, const uint64_t *pages, size_t n
     g_array_append_vals(queue->hot, pages, (guint)n);
 }
 
+void ferry_page_queue_units(FerryPageQueue *queue, uint64_t first, uint64_t n)
+{
+    queue->units_first = first;
+    queue->units_end = first + n;
+}
+
+static bool in_units(const FerryPageQueue *queue, uint64_t page)
+{
+    return page >= queue->units_first && page < queue->units_end;
+}
+
+// All pages of a unit are in the same state, and it goes by its first page.
+static uint64_t head_of(const FerryPageQueue *queue, uint64_t page)
+{
+    return in_units(queue, page) ? page - (page - queue->units_first) % FERRY_UNIT_PAGES : page;
+}
+
 // --- faults ---
 
 static FerryRun *run_with(FerryPageQueue *queue, uint64_t page)
@@ -81,10 +101,16 @@ static FerryRun *run_with(FerryPageQueue *queue, uint64_t page)
     return NULL;
 }
 
-static void want(FerryRun *run, uint64_t page, int64_t now)
+static void want(FerryPageQueue *queue, FerryRun *run, uint64_t page, int64_t now)
 {
     if (run->fault)
         return; // it is about to be sent anyway
+    if (run->unit) {
+        run->fault = true;
+        run->asked_at = now;
+        queue->flying_faults++;
+        return;
+    }
     for (uint32_t i = 0; i < run->n_wanted; i++)
         if (run->wanted[i].page == page)
             return;
@@ -110,16 +136,18 @@ static void remember_near(FerryPageQueue *queue, uint64_t page)
 void ferry_page_queue_fault(FerryPageQueue *queue, uint64_t page, uint64_t n, int64_t now)
 {
     for (uint64_t at = page; at < page + n; at++) {
-        if (queue->flags[at] & SENT)
+        if (queue->flags[at] & SENT || (at > page && head_of(queue, at) != at))
             continue;
         if (queue->flags[at] & FLYING) {
-            want(run_with(queue, at), at, now);
+            want(queue, run_with(queue, at), at, now);
             continue;
         }
         Fault *fault = g_new(Fault, 1);
         *fault = (Fault){at, now};
         g_queue_push_tail(&queue->faults, fault);
     }
+    if (queue->linear)
+        return;
     remember_near(queue, page);
     queue->last_fault = page;
     queue->around = true;
@@ -148,11 +176,11 @@ static Choice stretch(const FerryPageQueue *queue, uint64_t first, uint64_t end,
 
 static Choice next_fault(FerryPageQueue *queue)
 {
-    Choice run = {.fault = true, .zeros = true};
+    Choice run = {.fault = true};
     for (Fault *fault; run.n == 0 && (fault = g_queue_pop_head(&queue->faults)) != NULL;) {
         FerryRun *flying = queue->flags[fault->page] & FLYING ? run_with(queue, fault->page) : NULL;
         if (flying != NULL) {
-            want(flying, fault->page, fault->asked_at);
+            want(queue, flying, fault->page, fault->asked_at);
         } else if (!(queue->flags[fault->page] & SENT)) {
             run.first = fault->page;
             run.n = 1;
@@ -173,7 +201,7 @@ static Choice next_near(FerryPageQueue *queue)
         if (run.n == 0)
             queue->n_near--;
     }
-    run.zeros = true;
+    run.near = run.n != 0;
     return run;
 }
 
@@ -206,8 +234,20 @@ static Choice next_around(FerryPageQueue *queue, uint32_t length)
 static Choice next_in_order(FerryPageQueue *queue, uint32_t length)
 {
     Choice run = stretch(queue, queue->next, queue->total, length, PASSED);
-    queue->next = run.first + run.n;
+    queue->next = run.first; // what is under way from there on is passed over the next time
     return run;
+}
+
+// A run is one unit, or has none in it.
+static void keep_units(FerryPageQueue *queue, Choice *run)
+{
+    run->unit = in_units(queue, run->first);
+    if (run->unit) {
+        run->first = head_of(queue, run->first);
+        run->n = FERRY_UNIT_PAGES;
+    } else if (run->first < queue->units_first && run->first + run->n > queue->units_first) {
+        run->n = (uint32_t)(queue->units_first - run->first);
+    }
 }
 
 static Choice choose(FerryPageQueue *queue, bool faults_only, uint32_t length)
@@ -235,13 +275,15 @@ FerryRun *ferry_page_queue_take(FerryPageQueue *queue, bool faults_only, uint32_
     Choice run = choose(queue, faults_only, MIN(length, (uint32_t)FERRY_RUN_PAGES));
     if (run.n == 0)
         return NULL;
+    keep_units(queue, &run);
     for (uint32_t i = 0; i < run.n; i++)
         queue->flags[run.first + i] |= FLYING;
     queue->flying_faults += run.fault;
     slot->first = run.first;
     slot->n = run.n;
     slot->fault = run.fault;
-    slot->zeros = run.zeros;
+    slot->near = run.near;
+    slot->unit = run.unit;
     slot->asked_at = run.asked_at;
     slot->n_wanted = 0;
     return slot;
@@ -269,6 +311,11 @@ void ferry_page_queue_finish(FerryPageQueue *queue, FerryRun *run)
 void ferry_page_queue_known(FerryPageQueue *queue, uint64_t page)
 {
     queue->flags[page] |= SENT | PASSED;
+}
+
+bool ferry_page_queue_near(const FerryPageQueue *queue)
+{
+    return queue->n_near > 0;
 }
 
 bool ferry_page_queue_urgent(const FerryPageQueue *queue)

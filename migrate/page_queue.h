@@ -9,7 +9,8 @@
 #include <stdint.h>
 
 enum {
-    FERRY_RUN_PAGES = 256,  // of one run at most: 1 MiB
+    FERRY_UNIT_PAGES = 512, // what QEMU takes only together: a huge page of 2 MiB
+    FERRY_RUN_PAGES = FERRY_UNIT_PAGES, // of one run at most
     FERRY_NEAR_PAGES = 64,  // the aligned stretch that is read with a fault: 256 KiB
     FERRY_RUNS = 16,        // on their way at the same time
 };
@@ -21,7 +22,8 @@ typedef struct {
     uint64_t first;
     uint32_t n; // 0: free
     bool fault; // the guest waits for all of it
-    bool zeros; // its zero pages are to be sent, too; otherwise they stay unsent
+    bool unit;  // it is one unit, to be sent together and in order, or not at all
+    bool near;  // it lies near a fault; its zero pages are to be sent, too, as a fault's
     int64_t asked_at; // as given with the fault
     // Pages that the guest turned out to wait for; to be taken from the end and sent, zero or not.
     uint32_t n_wanted;
@@ -31,9 +33,12 @@ typedef struct {
     } wanted[FERRY_RUN_PAGES];
 } FerryRun;
 
-FerryPageQueue *ferry_page_queue_new(uint64_t total_pages);
+// LINEAR: neither what lies near a fault nor around it is preferred.
+FerryPageQueue *ferry_page_queue_new(uint64_t total_pages, bool linear);
 void ferry_page_queue_free(FerryPageQueue *queue);
 
+// N pages from FIRST on come in units only; before anything is taken. N is a multiple of a unit.
+void ferry_page_queue_units(FerryPageQueue *queue, uint64_t first, uint64_t n);
 // PAGES below the total, the most urgent first; copied.
 void ferry_page_queue_hot(FerryPageQueue *queue, const uint64_t *pages, size_t n);
 // The guest waits for N pages from PAGE on (all below the total). A page that was sent is on its
@@ -50,5 +55,6 @@ void ferry_page_queue_finish(FerryPageQueue *queue, FerryRun *run);
 // PAGE is in QEMU already, from an earlier load that was cut.
 void ferry_page_queue_known(FerryPageQueue *queue, uint64_t page);
 
+bool ferry_page_queue_near(const FerryPageQueue *queue);   // something near a fault may be left
 bool ferry_page_queue_urgent(const FerryPageQueue *queue); // the guest waits for something
 bool ferry_page_queue_done(const FerryPageQueue *queue);   // nothing to take, nothing on its way

@@ -13,8 +13,10 @@ typedef struct {
     uint64_t bytes_read; // from storage
     uint64_t bytes_sent; // to QEMU
     uint64_t bytes_total;
-    // Of a lazy load, once it is loaded: pages that the guest waited for, and how long.
-    uint64_t faults, fault_p50_us, fault_p99_us, fault_max_us;
+    // Of a lazy load, once it is loaded: what was read before the image was sealed, pages that the
+    // guest waited for, and how long.
+    uint64_t bytes_ahead;
+    uint64_t faults, fault_p50_us, fault_p99_us, fault_p999_us, fault_max_us;
 } FerryPagerProgress;
 
 typedef struct {
@@ -37,19 +39,26 @@ typedef struct {
 FerryPager *ferry_pager_start(const char *libexec_dir, const char *area_path,
                               const char *socket_path, const FerryPagerEvents *events,
                               gpointer data, GError **error);
-// The same for a lazy load.
+// The same for a lazy load. HUGE_BLOCK: the RAM block that QEMU has in huge pages, NULL = none.
 FerryPager *ferry_pager_start_lazy(const char *libexec_dir, const char *area_path,
-                                   const char *socket_path, const FerryPagerEvents *events,
-                                   gpointer data, GError **error);
+                                   const char *socket_path, const char *huge_block,
+                                   const FerryPagerEvents *events, gpointer data, GError **error);
 // Goes on with a lazy load whose pager went away, without a further command: QEMU listens again,
 // on SOCKET_PATH (QMP migrate-recover). EPOCH is the image's; the record may be CONSUMED (EPOCH + 1)
 // by now. Events as for a lazy load; progress counts what is sent from now on.
 FerryPager *ferry_pager_start_again(const char *libexec_dir, const char *area_path,
-                                    const char *socket_path, uint64_t epoch,
-                                    const FerryPagerEvents *events, gpointer data, GError **error);
+                                    const char *socket_path, const char *huge_block,
+                                    uint64_t epoch, const FerryPagerEvents *events, gpointer data, GError **error);
+// A lazy pager reads the image of EPOCH along while it is still being saved, and gives QEMU what is
+// there; before ferry_pager_load. That nothing of it stays that the sealed image does not have is the
+// pager's own care.
+void ferry_pager_preload(FerryPager *pager, uint64_t epoch);
 // Loads the image of EPOCH. The pager reads the record itself and refuses any that is not SEALED
 // with that epoch.
 void ferry_pager_load(FerryPager *pager, uint64_t epoch);
+// A save or move waits for the end of a lazy load: all of the storage's speed from now on, also while
+// the guest waits for pages.
+void ferry_pager_hurry(FerryPager *pager);
 // From now on events go there.
 void ferry_pager_redirect(FerryPager *pager, const FerryPagerEvents *events, gpointer data);
 // Lets a lazy load go on without us; frees PAGER.

@@ -22,9 +22,11 @@ static FerryPagerProgress progress_from(json_t *event)
         .bytes_read = number(event, "bytes_read"),
         .bytes_sent = number(event, "bytes_sent"),
         .bytes_total = number(event, "bytes_total"),
+        .bytes_ahead = number(event, "bytes_ahead"),
         .faults = number(event, "faults"),
         .fault_p50_us = number(event, "fault_p50_us"),
         .fault_p99_us = number(event, "fault_p99_us"),
+        .fault_p999_us = number(event, "fault_p999_us"),
         .fault_max_us = number(event, "fault_max_us"),
     };
 }
@@ -88,29 +90,50 @@ FerryPager *ferry_pager_start(const char *libexec_dir, const char *area_path,
 }
 
 FerryPager *ferry_pager_start_lazy(const char *libexec_dir, const char *area_path,
-                                   const char *socket_path, const FerryPagerEvents *events,
-                                   gpointer data, GError **error)
+                                   const char *socket_path, const char *huge_block,
+                                   const FerryPagerEvents *events, gpointer data, GError **error)
 {
     g_autofree char *program = g_build_filename(libexec_dir, "vmferry-pager", NULL);
-    const char *argv[] = {program, "--lazy", "--area", area_path, "--socket", socket_path, NULL};
+    const char *argv[] = {program,     "--lazy",       "--area",   area_path, "--socket",
+                          socket_path, "--huge-block", huge_block, NULL};
+    if (huge_block == NULL)
+        argv[6] = NULL;
     return start(argv, events, data, error);
 }
 
 FerryPager *ferry_pager_start_again(const char *libexec_dir, const char *area_path,
-                                    const char *socket_path, uint64_t epoch,
-                                    const FerryPagerEvents *events, gpointer data, GError **error)
+                                    const char *socket_path, const char *huge_block,
+                                    uint64_t epoch, const FerryPagerEvents *events, gpointer data,
+                                    GError **error)
 {
     g_autofree char *program = g_build_filename(libexec_dir, "vmferry-pager", NULL);
     g_autofree char *number = g_strdup_printf("%" G_GUINT64_FORMAT, epoch);
-    const char *argv[] = {program,    "--recover", number, "--area", area_path,
-                          "--socket", socket_path, NULL};
+    const char *argv[] = {program,    "--recover", number,         "--area",   area_path,
+                          "--socket", socket_path, "--huge-block", huge_block, NULL};
+    if (huge_block == NULL)
+        argv[7] = NULL;
     return start(argv, events, data, error);
+}
+
+static void command(FerryPager *pager, const char *name, uint64_t epoch)
+{
+    ferry_child_command(pager->child,
+                        json_pack("{s:s, s:I}", "cmd", name, "epoch", (json_int_t)epoch));
+}
+
+void ferry_pager_preload(FerryPager *pager, uint64_t epoch)
+{
+    command(pager, "preload", epoch);
 }
 
 void ferry_pager_load(FerryPager *pager, uint64_t epoch)
 {
-    ferry_child_command(pager->child, json_pack("{s:s, s:I}", "cmd", "load", "epoch",
-                                                (json_int_t)epoch));
+    command(pager, "load", epoch);
+}
+
+void ferry_pager_hurry(FerryPager *pager)
+{
+    ferry_child_command(pager->child, json_pack("{s:s}", "cmd", "hurry"));
 }
 
 void ferry_pager_redirect(FerryPager *pager, const FerryPagerEvents *events, gpointer data)

@@ -11,6 +11,7 @@ typedef struct FerrySaver FerrySaver;
 
 typedef struct {
     uint64_t bytes_written;  // to storage
+    uint64_t bytes_pending;  // read from QEMU, on their way there
     uint64_t stream_bytes;   // read from QEMU
     uint64_t pages_present, pages_zero;
     uint32_t passes;

@@ -20,6 +20,7 @@ static FerrySaverProgress progress_from(json_t *event)
 {
     return (FerrySaverProgress){
         .bytes_written = number(event, "bytes_written"),
+        .bytes_pending = number(event, "bytes_pending"),
         .stream_bytes = number(event, "stream_bytes"),
         .pages_present = number(event, "pages_present"),
         .pages_zero = number(event, "pages_zero"),

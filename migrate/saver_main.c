@@ -36,8 +36,9 @@ static json_t *counts_as_json(const Saver *saver, const char *event)
 {
     FerryImageCounts counts;
     ferry_image_writer_counts(saver->writer, &counts);
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "event", event, "bytes_written",
-                     (json_int_t)counts.bytes_written, "stream_bytes",
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "event", event, "bytes_written",
+                     (json_int_t)counts.bytes_written, "bytes_pending",
+                     (json_int_t)counts.bytes_pending, "stream_bytes",
                      (json_int_t)saver->stream_bytes, "pages_present", (json_int_t)counts.present,
                      "pages_zero", (json_int_t)counts.zero, "passes", (json_int_t)counts.passes,
                      "ram_bytes", (json_int_t)counts.ram_bytes);
@@ -142,12 +143,29 @@ static int accept_one(const char *path, GError **error)
     return fd;
 }
 
+static bool read_saving(FerryArea *area, uint64_t epoch, FerryRecord *record, GError **error)
+{
+    if (!ferry_area_read_record(area, record, error))
+        return false;
+    if (record->state == FERRY_SAVING && record->epoch == epoch)
+        return true;
+    g_set_error(error, FERRY_ERROR, FERRY_ERROR_STATE,
+                "%s is %s with epoch %" G_GUINT64_FORMAT ", not saving with epoch "
+                "%" G_GUINT64_FORMAT ": nothing was written",
+                ferry_area_path(area), ferry_state_name(record->state), record->epoch, epoch);
+    return false;
+}
+
 static bool save(const Options *options, GError **error)
 {
     g_autoptr(FerryArea) area = ferry_area_open(options->area, error);
     if (area == NULL)
         return false;
-    g_autoptr(FerryImageWriter) writer = ferry_image_writer_new(area, (uint64_t)options->epoch);
+    FerryRecord record;
+    if (!read_saving(area, (uint64_t)options->epoch, &record, error))
+        return false;
+    g_autoptr(FerryImageWriter) writer =
+        ferry_image_writer_new(area, record.epoch, record.sequence);
     Saver saver = {.writer = writer, .told_at = g_get_monotonic_time()};
     saver.fd = accept_one(options->socket, error);
     if (saver.fd < 0)
@@ -177,8 +195,10 @@ int main(int argc, char **argv)
                 error != NULL ? error->message : "--area, --socket and --epoch are needed");
         return 2;
     }
+    // The guest goes first, in I/O too where the scheduler derives its priority from this. A thread
+    // inherits it from the one that makes it, so it is set before there are others.
+    setpriority(PRIO_PROCESS, 0, NICE);
     ferry_program_end_with_agent();
-    setpriority(PRIO_PROCESS, 0, NICE); // the guest goes first
     int code = save(&options, &error) ? 0 : ferry_program_failed(error);
     g_free(options.area);
     g_free(options.socket);

@@ -161,6 +161,8 @@ static void add_ram_start(FerryStreamOut *out)
     for (uint32_t i = 0; i < descriptor->n_blocks; i++) {
         add_name(out, descriptor->blocks[i].name);
         add64(out, descriptor->blocks[i].length);
+        if (descriptor->blocks[i].huge) // told to a QEMU that was advised of postcopy only
+            add64(out, FERRY_HUGE);
     }
     add_section_end(out);
 }
@@ -177,6 +179,21 @@ bool ferry_stream_out_head(FerryStreamOut *out, GError **error)
     add8(out, QEMU_VM_SECTION_END);
     add32(out, RAM_SECTION);
     return ferry_stream_out_flush(out, error);
+}
+
+static bool holds(const FerryBlock *block, uint64_t page)
+{
+    return page >= block->first_page && page - block->first_page < block->length / FERRY_PAGE;
+}
+
+// PAGE is below the descriptor's total_pages.
+static const FerryBlock *block_of(const FerryStreamOut *out, uint64_t page)
+{
+    const FerryBlock *block = out->block;
+    if (block == NULL || !holds(block, page))
+        for (block = out->descriptor->blocks; !holds(block, page);)
+            block++;
+    return block;
 }
 
 // --- the lazy way ---
@@ -207,22 +224,46 @@ static bool add_machine(FerryStreamOut *out, GError **error)
     return true;
 }
 
-// QEMU's state machine needs at least one discard; whole blocks leave nothing of a fresh QEMU's
-// ROMs, so that what is never sent is zero.
-static void add_discard(FerryStreamOut *out, const FerryBlock *block)
+typedef struct {
+    uint64_t start, length; // bytes within a RAM block
+} Range;
+
+enum { MAX_RANGES = 1000 }; // of one command, whose length has 16 bits
+
+static void add_discard(FerryStreamOut *out, const FerryBlock *block, const Range *ranges, size_t n)
 {
     size_t name = strnlen(block->name, UINT8_MAX);
-    add_command(out, QEMU_CMD_POSTCOPY_RAM_DISCARD, 1 + 1 + name + 1 + 16);
+    add_command(out, QEMU_CMD_POSTCOPY_RAM_DISCARD, 1 + 1 + name + 1 + n * sizeof(Range));
     add8(out, 0); // version
     add_name(out, block->name);
     add8(out, 0); // its end
-    add64(out, 0);
-    add64(out, block->length);
+    for (size_t i = 0; i < n; i++) {
+        add64(out, ranges[i].start);
+        add64(out, ranges[i].length);
+    }
+}
+
+// QEMU's state machine needs at least one discard; whole blocks leave nothing of a fresh QEMU's
+// ROMs, so that what is never sent is zero.
+static void add_discard_all(FerryStreamOut *out)
+{
+    for (uint32_t i = 0; i < out->descriptor->n_blocks; i++) {
+        const FerryBlock *block = &out->descriptor->blocks[i];
+        add_discard(out, block, &(Range){0, block->length}, 1);
+    }
+}
+
+// Of all blocks, as bits.
+static uint64_t page_sizes(const FerryDescriptor *descriptor)
+{
+    uint64_t sizes = 0;
+    for (uint32_t i = 0; i < descriptor->n_blocks; i++)
+        sizes |= descriptor->blocks[i].huge ? FERRY_HUGE : FERRY_PAGE;
+    return sizes;
 }
 
 bool ferry_stream_out_lazy_head(FerryStreamOut *out, GError **error)
 {
-    const FerryDescriptor *descriptor = out->descriptor;
     if (!ferry_stream_out_flush(out, error))
         return false;
     add32(out, QEMU_VM_FILE_MAGIC);
@@ -231,11 +272,44 @@ bool ferry_stream_out_lazy_head(FerryStreamOut *out, GError **error)
         return false;
     add_command(out, QEMU_CMD_OPEN_RETURN_PATH, 0);
     add_command(out, QEMU_CMD_POSTCOPY_ADVISE, 16);
-    add64(out, FERRY_PAGE); // all page sizes of the blocks together
+    add64(out, page_sizes(out->descriptor));
     add64(out, FERRY_PAGE);
     add_ram_start(out);
-    for (uint32_t i = 0; i < descriptor->n_blocks; i++)
-        add_discard(out, &descriptor->blocks[i]);
+    add_discard_all(out);
+    return ferry_stream_out_flush(out, error);
+}
+
+void ferry_stream_out_image(FerryStreamOut *out, const FerryDescriptor *descriptor)
+{
+    out->descriptor = descriptor;
+    out->block = NULL;
+}
+
+bool ferry_stream_out_discard_all(FerryStreamOut *out, GError **error)
+{
+    if (!ferry_stream_out_flush(out, error))
+        return false;
+    add_discard_all(out);
+    return ferry_stream_out_flush(out, error);
+}
+
+bool ferry_stream_out_discard(FerryStreamOut *out, const uint64_t *pages, size_t n, GError **error)
+{
+    for (size_t at = 0; at < n;) {
+        Range ranges[MAX_RANGES];
+        size_t n_ranges = 0;
+        const FerryBlock *block = block_of(out, pages[at]);
+        while (n_ranges < MAX_RANGES && at < n && holds(block, pages[at])) {
+            size_t begin = at++;
+            while (at < n && pages[at] == pages[at - 1] + 1 && holds(block, pages[at]))
+                at++;
+            ranges[n_ranges++] = (Range){(pages[begin] - block->first_page) * FERRY_PAGE,
+                                         (at - begin) * FERRY_PAGE};
+        }
+        if (!make_room(out, MAX_HEAD + MAX_RANGES * sizeof(Range), error))
+            return false;
+        add_discard(out, block, ranges, n_ranges);
+    }
     return ferry_stream_out_flush(out, error);
 }
 
@@ -305,19 +379,9 @@ bool ferry_stream_out_lazy_end(FerryStreamOut *out, GError **error)
 
 // --- pages ---
 
-static bool holds(const FerryBlock *block, uint64_t page)
-{
-    return page >= block->first_page && page - block->first_page < block->length / FERRY_PAGE;
-}
-
-// PAGE is below the descriptor's total_pages.
 static void add_page_head(FerryStreamOut *out, uint64_t page, uint64_t kind)
 {
-    const FerryBlock *blocks = out->descriptor->blocks;
-    const FerryBlock *block = out->block;
-    if (block == NULL || !holds(block, page))
-        for (block = blocks; !holds(block, page);)
-            block++;
+    const FerryBlock *block = block_of(out, page);
     uint64_t address = (page - block->first_page) * FERRY_PAGE;
     add64(out, address | kind | (block == out->block ? QEMU_RAM_CONTINUE : 0));
     if (block != out->block)

@@ -23,8 +23,13 @@ bool ferry_stream_out_flush(FerryStreamOut *out, GError **error);
 bool ferry_stream_out_tail(FerryStreamOut *out, const uint8_t *tail, GError **error);
 
 // The lazy way: head, package, parts with pages, end. The head tells QEMU to forget what it has in
-// RAM and to ask for pages; the package (TAIL's device state) makes it ready to run.
+// RAM and to ask for pages; parts that come before the package are loaded as they come; the package (TAIL's device state) makes it ready to run.
 bool ferry_stream_out_lazy_head(FerryStreamOut *out, GError **error);
+// Between head and package: takes pages back that were sent (ascending within a RAM block), or all.
+bool ferry_stream_out_discard(FerryStreamOut *out, const uint64_t *pages, size_t n, GError **error);
+bool ferry_stream_out_discard_all(FerryStreamOut *out, GError **error);
+// From now on the stream is of DESCRIPTOR, which has the same RAM blocks.
+void ferry_stream_out_image(FerryStreamOut *out, const FerryDescriptor *descriptor);
 bool ferry_stream_out_package(FerryStreamOut *out, const uint8_t *tail, GError **error);
 bool ferry_stream_out_part(FerryStreamOut *out, GError **error);
 bool ferry_stream_out_part_end(FerryStreamOut *out, GError **error); // flushes

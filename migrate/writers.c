@@ -7,8 +7,8 @@
 #include <stdlib.h>
 
 enum {
-    EXTENTS = 16,
-    MAX_THREADS = 8,
+    EXTENTS = 64, // memory is used as far as an extent is filled
+    MAX_THREADS = 16,
     // What the last flush has to wait for stays small, however much was written before.
     SYNC_BYTES = 256 * 1024 * 1024,
 };

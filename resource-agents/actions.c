@@ -8,6 +8,7 @@
 
 static int check_definition(const Operation *operation)
 {
+    static const HvNodeCheck check = {.accelerator = NULL}; // vmferryd knows it
     g_autoptr(GError) error = NULL;
     if (*operation->definition == '\0') {
         operation_reason("definition: the parameter is missing; `vmferry define` sets it");
@@ -25,7 +26,7 @@ static int check_definition(const Operation *operation)
         return OCF_ERR_CONFIGURED;
     }
     if (operation->deep && strcmp(operation->action, "validate-all") == 0 &&
-        !hv_definition_check_node(definition, &error)) {
+        !hv_definition_check_node(definition, &check, &error)) {
         operation_reason("%s", error->message);
         return OCF_ERR_INSTALLED; // another node may have what this one lacks
     }

@@ -24,6 +24,17 @@ char *format_ms(double ms)
                            seconds % 60);
 }
 
+char *format_expected_blackout(json_t *object)
+{
+    json_t *expected = json_object_get(object, "expected_blackout_ms");
+    json_t *margin = json_object_get(object, "expected_blackout_margin_ms");
+    if (!json_is_number(expected) || !json_is_number(margin))
+        return NULL;
+    g_autofree char *expected_text = format_ms(json_number_value(expected));
+    g_autofree char *margin_text = format_ms(json_number_value(margin));
+    return g_strdup_printf("%s +- %s", expected_text, margin_text);
+}
+
 char *format_mib(json_t *mib)
 {
     return json_is_number(mib) ? format_bytes(json_number_value(mib) * 1048576) : g_strdup("-");

@@ -17,9 +17,11 @@ char *job_end_move(json_t *result)
         format_bytes(json_number_value(json_object_get(result, "bytes_written")));
     g_autofree char *passes =
         format_count(json_integer_value(json_object_get(result, "passes")), "pass", "passes");
-    return g_strdup_printf("%s -> %s, blackout %s, %s in all, %s written in %s",
-                           output_text(result, "from"), output_text(result, "to"), blackout, total,
-                           bytes, passes);
+    g_autofree char *expected = format_expected_blackout(result);
+    return g_strdup_printf("%s -> %s, blackout %s%s%s%s, %s in all, %s written in %s",
+                           output_text(result, "from"), output_text(result, "to"), blackout,
+                           expected != NULL ? " (expected " : "", expected != NULL ? expected : "",
+                           expected != NULL ? ")" : "", total, bytes, passes);
 }
 
 static char *describe(json_t *job)

@@ -48,6 +48,9 @@ static char *figures(json_t *job, double done, double total, int room)
         g_autofree char *left = format_ms(json_number_value(eta) * 1000);
         append_if_room(text, room, g_strdup_printf("  %s left", left));
     }
+    g_autofree char *expected = format_expected_blackout(job);
+    if (expected != NULL)
+        append_if_room(text, room, g_strdup_printf("  expected blackout %s", expected));
     return g_string_free(text, FALSE);
 }
 
@@ -86,6 +89,20 @@ static void show_line(Progress *progress, const char *text)
     progress->line = g_strdup(text);
 }
 
+// Without a terminal the forecast is shown once, as it was when the guest was paused.
+static void show_forecast(Progress *progress, json_t *job, const char *phase)
+{
+    static const char *const later[] = {"pause", "load", "commit", "clean", NULL};
+    g_autofree char *expected = format_expected_blackout(job);
+    if (progress->forecast_shown || expected == NULL || !g_strv_contains(later, phase))
+        return;
+    progress->forecast_shown = true;
+    g_autofree char *text = g_strdup_printf("%s %s: expected blackout %s", output_text(job, "kind"),
+                                            output_text(job, "vm"), expected);
+    g_autofree char *clean = output_clean(text);
+    show_line(progress, clean);
+}
+
 void progress_show(Progress *progress, json_t *job)
 {
     const char *phase = json_string_value(json_object_get(job, "phase"));
@@ -95,8 +112,10 @@ void progress_show(Progress *progress, json_t *job)
     g_autofree char *label = output_clean(text);
     if (progress->terminal)
         show_bar(job, label);
-    else if (phase != NULL)
+    else if (phase != NULL) {
+        show_forecast(progress, job, phase);
         show_line(progress, label);
+    }
     progress->shown = progress->terminal;
 }
 

@@ -10,6 +10,7 @@ typedef struct {
     bool terminal;
     bool shown; // a bar stands on the line
     char *line; // the last one that was shown, without a terminal
+    bool forecast_shown;
 } Progress;
 
 void progress_start(Progress *progress);

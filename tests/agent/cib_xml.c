@@ -44,7 +44,14 @@ static const char CIB_STATUS[] =
     "<node_state id='1' uname='n1' in_ccm='true' crmd='online' join='member' expected='member'>"
     "<transient_attributes id='1'><instance_attributes id='status-1'>"
     "<nvpair id='status-1-m' name='maintenance' value='true'/></instance_attributes>"
-    "</transient_attributes></node_state>"
+    "</transient_attributes><lrm id='1'><lrm_resources>"
+    "<lrm_resource id='vm1' class='ocf' provider='vmferry' type='VirtualMachine'>"
+    "<lrm_rsc_op id='vm1_last_0' operation='migrate_to' rc-code='1' op-status='0'/>"
+    "<lrm_rsc_op id='vm1_m' operation='monitor' rc-code='7' op-status='0'/></lrm_resource>"
+    "<lrm_resource id='vm2' class='ocf' provider='vmferry' type='VirtualMachine'>"
+    "<lrm_rsc_op id='vm2_last_0' operation='migrate_to' rc-code='193' op-status='-1'/>"
+    "<lrm_rsc_op id='vm2_m' operation='migrate_to' rc-code='0' op-status='0'/></lrm_resource>"
+    "</lrm_resources></lrm></node_state>"
     "<node_state id='2' uname='n2' in_ccm='1732352400' crmd='1732352401' join='member' "
     "expected='member'/>"
     "<node_state id='3' uname='n3' in_ccm='false' crmd='offline' join='down' expected='member'/>"
@@ -94,6 +101,7 @@ static void test_resources(void)
                 "{\"definition\":\"\",\"managed\":true,\"name\":\"vm2\","
                 "\"target_role\":\"Started\"}]");
     assert_json(snapshot->preferences, "[{\"name\":\"vm1\",\"node\":\"n2\",\"owner\":\"n-by-1\"}]");
+    assert_json(snapshot->failed_moves, "{\"vm1\":[\"n1\"]}");
 }
 
 static void assert_node(const CibSnapshot *snapshot, size_t index, const char *name,
@@ -290,6 +298,36 @@ static void test_schema(void)
     verify(cib);
 }
 
+// It adds to the resource, and Pacemaker's schema knows it.
+static void test_hold(void)
+{
+    g_autofree char *xmllint = g_find_program_in_path("xmllint");
+    g_autoptr(xmlDoc) hold = cib_xml_hold("vm3", 1732352400);
+    g_autofree char *text = dump(hold);
+    const char *begin = strstr(text, "<meta_attributes");
+    g_autofree char *set = g_strndup(begin, (gsize)(strstr(begin, "</primitive>") - begin));
+    g_autofree char *cib = g_strconcat(
+        CIB_HEAD, "<resources><primitive id='vm3' class='ocf' provider='vmferry' ",
+        "type='VirtualMachine'><meta_attributes id='m'><nvpair id='r' name='target-role' ",
+        "value='Started'/></meta_attributes>", set,
+        "</primitive></resources><constraints/></configuration>", CIB_STATUS, NULL);
+    g_autoptr(xmlDoc) doc = parse(cib);
+    g_autoptr(CibSnapshot) snapshot = cib_snapshot_parse(xmlDocGetRootElement(doc), NULL);
+    g_autoptr(xmlDoc) role = cib_xml_set_role(snapshot, "vm3", false, NULL);
+    g_autofree char *role_text = dump(role);
+
+    g_assert_true(g_str_has_prefix(text, "<primitive id=\"vm3\"><meta_attributes"));
+    g_assert_nonnull(strstr(text, "end=\"2024-11-23 09:00:00Z\""));
+    assert_json(snapshot->resources, "[{\"definition\":\"\",\"managed\":false,"
+                                     "\"name\":\"vm3\",\"target_role\":\"Started\"}]");
+    g_assert_nonnull(strstr(role_text, "id=\"m\"")); // an update goes to the lasting set
+    if (!xmllint || !g_file_test(SCHEMA, G_FILE_TEST_EXISTS)) {
+        g_test_skip("needs xmllint and " SCHEMA);
+        return;
+    }
+    verify(cib);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -301,5 +339,6 @@ int main(int argc, char **argv)
     g_test_add_func("/cib/names", test_names);
     g_test_add_func("/cib/plain-json", test_plain_json);
     g_test_add_func("/cib/schema", test_schema);
+    g_test_add_func("/cib/hold", test_hold);
     return g_test_run();
 }

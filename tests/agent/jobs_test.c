@@ -38,9 +38,15 @@ static void test_life(void)
     g_assert_cmpuint(seen.count, ==, 1);
     g_assert_cmpstr(text(seen.last, "state"), ==, "running");
     g_assert_true(json_is_null(json_object_get(seen.last, "ended")));
+    g_assert_true(json_is_null(json_object_get(seen.last, "expected_blackout_ms")));
+    agent_job_forecast(job, 40, 10);
+    g_assert_cmpuint(seen.count, ==, 1); // it is told with what comes next
     agent_job_phase(job, "save");
     g_assert_cmpuint(seen.count, ==, 2);
     g_assert_cmpstr(text(seen.last, "phase"), ==, "save");
+    g_assert_cmpfloat(json_real_value(json_object_get(seen.last, "expected_blackout_ms")), ==, 40);
+    g_assert_cmpfloat(json_real_value(json_object_get(seen.last, "expected_blackout_margin_ms")),
+                      ==, 10);
     agent_job_end(job, NULL, json_pack("{s:i}", "blackout_ms", 80));
     g_assert_cmpuint(seen.count, ==, 3);
     json_t *shown = agent_jobs_get(jobs, id);

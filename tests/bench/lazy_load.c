@@ -4,7 +4,6 @@
 //
 //   lazy-load [--memory MIB] [--fill MIB] [--area PATH] [--idle] [--eager] [--kill N]
 #include "tests/hvcore/isolate.h"
-#include "tests/migrate/oob_monitor.h"
 #include "tests/migrate/restore_support.h"
 
 #include <arpa/inet.h>
@@ -168,6 +167,7 @@ static double ms(gint64 from, gint64 to)
 }
 
 typedef struct {
+    gint64 saving, saved; // from the command to QEMU until the image is sealed
     gint64 began, paused, cont;
     Asker count, sum, gap;
 } Times;
@@ -177,6 +177,10 @@ static void print_times(const Restore *f, const Times *times)
     const FerryPagerProgress *loads = &f->loads;
     gint64 began = times->began;
     double mib = (double)loads->bytes_total / (1024 * 1024);
+    double saved_mib = (double)f->saved.bytes_written / (1024 * 1024);
+    printf("saved                  %8.1f ms, %.0f MiB, %.0f MiB/s\n",
+           ms(times->saving, times->saved), saved_mib,
+           saved_mib * 1000 / ms(times->saving, times->saved));
     if (f->lazy)
         printf("device state sent      %8.1f ms\n", ms(began, f->running_at));
     printf("QEMU ready (paused)    %8.1f ms\n", ms(began, times->paused));
@@ -210,7 +214,7 @@ static gboolean on_late(gpointer data)
 }
 
 // Lets PAGER work for a while, then another one goes on.
-static FerryPager *kill_pagers(Restore *f, FerryPager *pager, int monitor, int times)
+static FerryPager *kill_pagers(Restore *f, FerryPager *pager, int times)
 {
     int killed = 0;
     for (; killed < times && !f->loaded; killed++) {
@@ -220,7 +224,7 @@ static FerryPager *kill_pagers(Restore *f, FerryPager *pager, int monitor, int t
         if (!killing.late)
             g_source_remove(timer);
         else if (!f->loaded)
-            pager = restore_kill_pager(f, pager, monitor, (unsigned)killed);
+            pager = restore_kill_pager(f, pager, (unsigned)killed);
     }
     if (times > 0)
         printf("pagers killed          %8d\n", killed);
@@ -233,9 +237,10 @@ static void load(Restore *f, const Options *options, const char *sum)
     Times times = {.count = {.fd = guest_connect(), .request = "c\n", .end = &end},
                    .sum = {.fd = guest_connect(), .request = "sum\n"},
                    .gap = {.request = "gap\n"}};
+    times.saving = g_get_monotonic_time();
     restore_save(f, &f->area);
+    times.saved = g_get_monotonic_time();
     FerryPager *pager = restore_begin_load(f);
-    int monitor = oob_monitor_open(f->vm.run_dir, "web1");
     times.began = g_get_monotonic_time();
     ferry_pager_load(pager, 1);
     test_vm_wait_state(f->vm.vm, HV_RUN_PAUSED);
@@ -244,7 +249,7 @@ static void load(Restore *f, const Options *options, const char *sum)
     times.cont = g_get_monotonic_time();
     GThread *counting = g_thread_new("count", ask, &times.count);
     GThread *summing = options->idle ? NULL : g_thread_new("sum", ask, &times.sum);
-    pager = kill_pagers(f, pager, monitor, options->kill);
+    pager = kill_pagers(f, pager, options->kill);
     g_assert_true(test_wait(&f->loaded, REPLY_SECONDS));
     g_assert_no_error(f->error);
     end = true;
@@ -259,7 +264,6 @@ static void load(Restore *f, const Options *options, const char *sum)
     g_assert_cmpstr(times.sum.reply, ==, sum);
     close(times.count.fd);
     close(times.sum.fd);
-    close(monitor);
     ferry_pager_free(pager);
 }
 

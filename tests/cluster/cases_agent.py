@@ -2,6 +2,7 @@
 """vmferryd dies: alone, and on either side in each phase of a move."""
 
 import json
+import signal
 import subprocess
 import threading
 
@@ -9,22 +10,28 @@ from cluster import LAB, TOP, Vm, wait_for
 
 # The oldest: a second one is a child between fork and exec.
 KILLER = "import os,sys,subprocess\nif sys.stdin.readline():\n" \
-    " os.kill(int(subprocess.check_output(['pgrep','-o','-x','vmferryd'])),9)\n"
+    " found=subprocess.run(['pgrep','-o','-x',sys.argv[1]],stdout=subprocess.PIPE).stdout\n" \
+    " sys.exit(os.kill(int(found),int(sys.argv[2])) if found else 1)\n"
 PHASES = ("rehearse", "save", "pause", "load", "commit", "clean")
 
 
 class Killer:
-    """Waits inside a node, so that the kill comes within a millisecond of the word."""
+    """Waits inside a node, so that the signal comes within a millisecond of the word."""
 
-    def __init__(self, cluster, node):
+    def __init__(self, cluster, node, program="vmferryd", number=signal.SIGKILL):
+        self.program = program
         self.process = subprocess.Popen(
-            [str(LAB), "--name", cluster.name, "exec", node, "/usr/bin/python3", "-c", KILLER],
+            [str(LAB), "--name", cluster.name, "exec", node, "/usr/bin/python3", "-c", KILLER,
+             program, str(int(number))],
             stdin=subprocess.PIPE)
 
-    def strike(self):
+    def say(self):
         self.process.stdin.write(b"\n")
         self.process.stdin.flush()
-        assert self.process.wait(timeout=20) == 0, "vmferryd was not killed"
+
+    def strike(self):
+        self.say()
+        assert self.process.wait(timeout=20) == 0, f"{self.program} was not reached"
 
     def close(self):
         self.process.stdin.close()

@@ -21,6 +21,7 @@ def test_bad_definitions(cluster):
     refused(cluster, Vm(cluster, "bad", disks=[{"type": "file", "path": "/srv/shared/x",
                                                 "format": "raw", "speed": 3}]), "disks[0].speed")
     refused(cluster, Vm(cluster, "bad", memory_mib=1 << 20), "memory_mib")
+    refused(cluster, Vm(cluster, "bad", memory_mib=1 << 20, hugepages=True), "hugepages")
     refused(cluster, Vm(cluster, "bad", disks=[{"type": "file", "path": "/srv/shared/no.qcow2",
                                                 "format": "qcow2"}]), "/srv/shared/no.qcow2")
     refused(cluster, Vm(cluster, "bad", machine="q35"), "machine")

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The guest runs while its pages follow: what may end meanwhile, and the eager way."""
 
-from cluster import Vm, wait_for
+import signal
+import subprocess
+
+from cases_agent import Killer, wait_for_phase
+from cluster import NODES, TOP, Vm, wait_for
 
 KILL = "for pid in $(pidof {0}); do kill -9 $pid; done"
 
@@ -59,6 +63,85 @@ def test_save_waits_for_the_load(cluster):
     assert cluster.show("paged")["state"] == "saved"
     cluster.vmferry("start", "paged")
     memory_is_whole(cluster, vm, vm.guest(), before, checksum)
+    vm.remove()
+
+
+def half_loaded_vm(cluster, name):
+    """A VM that was just restored and whose pager is stopped: the load lasts until it goes on."""
+    vm = Vm(cluster, name, memory_mib=1024).define()
+    guest = vm.guest()
+    guest.fill(512)
+    before, checksum = guest.counter(), guest.sum()
+    guest.close()
+    cluster.vmferry("stop", name, "--save")
+    stoppers = [Killer(cluster, node, "vmferry-pager", signal.SIGSTOP) for node in NODES]
+    follower, thread, seen = wait_for_phase(
+        cluster, name, "clean", lambda: [stopper.say() for stopper in stoppers])
+    cluster.vmferry("start", name)
+    thread.join(timeout=60)
+    follower.terminate()
+    follower.wait()
+    for stopper in stoppers:  # where there is no pager, they find none
+        stopper.close()
+    shown = cluster.show(name)
+    assert seen.is_set() and shown["loading"], "the load was over too soon"
+    return vm, shown["node"], before, checksum
+
+
+def asks_while_loading(cluster, target, kind, *argv):
+    """A command that needs all memory is given while the pager is stopped: its job says so."""
+    command = subprocess.Popen(
+        [str(TOP / "build/release/migrate/command/vmferry"), *argv], stderr=subprocess.PIPE,
+        text=True)
+    wait_for(f"a job \"{kind}\" that waits for the load", lambda: [
+        job for job in cluster.json("jobs")
+        if job["kind"] == kind and job["phase"] == "finish-load" and job["state"] == "running"], 30)
+    cluster.on(target, "pkill", "-CONT", "-x", "vmferry-pager")
+    errors = command.communicate(timeout=180)[1]
+    assert command.returncode == 0, errors
+    return errors
+
+
+def test_move_hurries_the_load(cluster):
+    vm, target, before, checksum = half_loaded_vm(cluster, "hurried")
+    errors = asks_while_loading(cluster, target, "migrate", "migrate", "hurried")
+    assert "finish-load" in errors, errors
+    assert cluster.show("hurried")["node"] != target
+    memory_is_whole(cluster, vm, vm.guest(), before, checksum)
+    vm.remove()
+
+
+def test_save_hurries_the_load(cluster):
+    vm, target, before, checksum = half_loaded_vm(cluster, "hurried")
+    asks_while_loading(cluster, target, "save", "stop", "hurried", "--save")
+    assert cluster.show("hurried")["state"] == "saved"
+    saves = [job for job in cluster.json("jobs")
+             if job["kind"] == "save" and job["vm"] == "hurried"]
+    assert [job["state"] for job in saves[:2]] == ["done", "done"], saves  # half_loaded_vm's, too
+    cluster.vmferry("start", "hurried")
+    memory_is_whole(cluster, vm, vm.guest(), before, checksum)
+    vm.remove()
+
+
+def test_power_cut_while_loading(cluster):
+    """Its image was resumed once: the guest starts cold elsewhere, and the event says why."""
+    vm, target, before, _ = half_loaded_vm(cluster, "halfway")
+    epoch = cluster.show("halfway")["epoch"]
+    cluster.lab("kill", target)
+    node = wait_for("the VM on another node",
+                    lambda: cluster.node_of("halfway") not in (None, target) and
+                    cluster.node_of("halfway"), 90)
+    guest = vm.guest()
+    assert guest.counter()[1] != before[1], "the image was loaded a second time"
+    guest.close()
+    assert cluster.show("halfway")["epoch"] == epoch + 1
+    lost = [event for event in cluster.events(node=node)
+            if event["type"] == "vm.cold-after-loss" and event["vm"] == "halfway"]
+    assert len(lost) == 1 and "still being loaded" in lost[0]["message"], lost
+    assert 0 < lost[0]["details"]["loading_s"] < 60 and lost[0]["details"]["lost"] == target, lost
+    assert lost[0]["node"] == node
+    print(f"  {lost[0]['message']}")
+    cluster.wait_online()
     vm.remove()
 
 

@@ -17,6 +17,10 @@ NODES = ("n1", "n2", "n3")
 GUEST_PORT = 7777
 
 
+class Skipped(Exception):
+    """The test cannot be done here; the text says why."""
+
+
 class CommandFailed(Exception):
     def __init__(self, argv, code, out, err):
         super().__init__(f"{' '.join(map(str, argv))}: exit code {code}\n{out}{err}")
@@ -66,6 +70,22 @@ class Cluster:
 
     def show(self, vm):
         return self.json("show", vm)
+
+    def events(self, *argv, node=None):
+        """What NODE (or the first that answers) knows; the ids are its own."""
+        urls = os.environ["VMFERRY_URL"].split(",")
+        if node:
+            argv = ("--url", urls[NODES.index(node)], *argv)
+        lines = self.vmferry("--json", "events", *argv).stdout.splitlines()
+        return [json.loads(line) for line in lines]
+
+    def last_event(self):
+        return max((event["id"] for event in self.events()), default=0)
+
+    def events_of(self, vm, since):
+        """Kinds and messages of the VM's events after the event SINCE."""
+        return [(event["type"], event["message"])
+                for event in self.events("--since", str(since)) if event.get("vm") == vm]
 
     def node_of(self, vm):
         shown = self.show(vm)

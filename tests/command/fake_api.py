@@ -104,9 +104,11 @@ def error(code, message, **more):
 def job(state="running", **more):
     base = {"id": "n1-7", "kind": "migrate", "vm": "a", "node": "n1", "state": state,
             "phase": "save", "bytes_done": 0, "bytes_total": 0, "rate": 0, "eta_s": None,
+            "expected_blackout_ms": None, "expected_blackout_margin_ms": None,
             "started": "2026-03-01T10:00:00Z", "ended": None, "error": None, "result": None}
     return {**base, **more}
 
 
 MOVED = {"from": "n1", "to": "n2", "mode": "lazy", "blackout_ms": 12.3, "total_ms": 3400.0,
+         "expected_blackout_ms": 14.2, "expected_blackout_margin_ms": 6.0,
          "bytes_written": 536870912, "passes": 3}

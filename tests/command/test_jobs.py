@@ -17,7 +17,9 @@ RUNNING = (200, job(phase="save", bytes_done=1 << 28, bytes_total=1 << 29, rate=
                     eta_s=2.0))
 DONE = (200, job("done", phase="clean", result=MOVED))
 FAILED = (200, job("failed", error="n2: not enough memory"))
-LINE = "a: n1 -> n2, blackout 12 ms, 3.4 s in all, 512 MiB written in 3 passes\n"
+FORECAST = {"expected_blackout_ms": 14.2, "expected_blackout_margin_ms": 6.0}
+LINE = ("a: n1 -> n2, blackout 12 ms (expected 14 ms +- 6.0 ms), 3.4 s in all, "
+        "512 MiB written in 3 passes\n")
 
 
 class Follow(CommandCase):
@@ -29,6 +31,21 @@ class Follow(CommandCase):
         self.assertEqual(result.stderr,
                          "migrate a: rehearse\nmigrate a: save\nmigrate a: clean\n")
         self.assertEqual(api.asked("GET"), [POLL] * 4)
+
+    def test_forecast_is_shown_once_it_counts(self):
+        steps = [(200, job(phase="save", **FORECAST)), (200, job(phase="pause", **FORECAST)),
+                 (200, job("done", phase="clean", result=MOVED, **FORECAST))]
+        api = self.api({**BEGAN, POLL: steps})
+        result = self.expect(self.ask(api, "migrate", "a"), 0)
+        self.assertEqual(result.stderr,
+                         "migrate a: save\nmigrate a: expected blackout 14 ms +- 6.0 ms\n"
+                         "migrate a: pause\nmigrate a: clean\n")
+
+    def test_last_move_without_a_forecast(self):
+        plain = {key: value for key, value in MOVED.items() if not key.startswith("expected")}
+        api = self.api({**BEGAN, POLL: (200, job("done", phase="clean", result=plain))})
+        result = self.expect(self.ask(api, "migrate", "a"), 0)
+        self.assertIn("blackout 12 ms, 3.4 s in all", result.stdout)
 
     def test_json_is_the_finished_job(self):
         api = self.api({**BEGAN, POLL: [RUNNING, DONE]})

@@ -49,8 +49,8 @@ class Reading(CommandCase):
         self.assertEqual(rows["state area"], "/shared/a.state")
         self.assertEqual(rows["pending changes"], "memory_mib")
         self.assertEqual(rows["last error"], "n2: no memory (2026-03-01 10:00:00)")
-        self.assertEqual(rows["last move"], "n1 -> n2, blackout 12 ms, 3.4 s in all, "
-                                            "512 MiB written in 3 passes (lazy)")
+        self.assertEqual(rows["last move"], "n1 -> n2, blackout 12 ms (expected 14 ms +- 6.0 ms), "
+                                            "3.4 s in all, 512 MiB written in 3 passes (lazy)")
 
     def test_control_characters_do_not_reach_the_terminal(self):
         api = self.api({"GET /v1/vms/a": (200, {**VM, "error": "\x1b[2Jgone\nstate  fine"})})

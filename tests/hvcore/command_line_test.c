@@ -11,7 +11,9 @@ static GPtrArray *words_under(const char *accelerator, const HvDefinition *defin
     static const int taps[] = {12, 13};
     const HvNode node = {.qemu_path = (char *)"/usr/bin/qemu",
                          .accelerator = (char *)accelerator};
-    const HvCommandLineInput input = {definition, &node, mode, "/run/vm,ferry/web1", 10, 11, taps};
+    const HvCommandLineInput input = {definition, &node, mode, "/run/vm,ferry/web1",
+                                      10,          11,    mode == HV_LAUNCH_INCOMING ? 14 : -1,
+                                      taps};
     return hv_command_line(&input);
 }
 
@@ -104,7 +106,9 @@ static void test_incoming(void)
     g_assert_false(has(cold, "-incoming"));
     g_assert_cmpstr(value_of(incoming, "-incoming", 0), ==, "defer");
     g_assert_true(has(incoming, "-S"));
-    g_assert_cmpuint(incoming->len, ==, cold->len + 2);
+    g_assert_cmpuint(incoming->len, ==, cold->len + 6);
+    g_assert_cmpstr(value_of(incoming, "-chardev", 2), ==, "socket,id=qmp-rescue,fd=14");
+    g_assert_cmpstr(value_of(incoming, "-mon", 2), ==, "chardev=qmp-rescue,mode=control");
 }
 
 static void test_file_disk(void)
@@ -198,6 +202,19 @@ static void test_i440fx(void)
     g_assert_nonnull(strstr(value_of(argv, "-device", 1), "\"bus\":\"pci.0\""));
 }
 
+static void test_hugepages(void)
+{
+    g_autoptr(HvDefinition) definition = test_definition(NULL, ",\"hugepages\":true");
+    g_autoptr(GPtrArray) argv = words(definition, HV_LAUNCH_COLD);
+    g_assert_cmpstr(value_of(argv, "-m", 0), ==, "size=65536K");
+    g_assert_cmpstr(value_of(argv, "-machine", 0), ==,
+                    "type=pc-q35-7.2,accel=kvm,dump-guest-core=off,memory-backend=pc.ram");
+    g_assert_cmpstr(value_of(argv, "-object", 0), ==,
+                    "{\"qom-type\":\"memory-backend-memfd\",\"id\":\"pc.ram\","
+                    "\"x-use-canonical-path-for-ramblock-id\":false,\"size\":67108864,"
+                    "\"hugetlb\":true,\"hugetlbsize\":2097152,\"share\":true}");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -209,6 +226,7 @@ int main(int argc, char **argv)
     g_test_add_func("/command-line/addresses-stay", test_addresses_stay);
     g_test_add_func("/command-line/boot", test_boot);
     g_test_add_func("/command-line/memory-under-tcg", test_memory_under_tcg);
+    g_test_add_func("/command-line/hugepages", test_hugepages);
     g_test_add_func("/command-line/i440fx", test_i440fx);
     return g_test_run();
 }

@@ -33,6 +33,7 @@ static const Case cases[] = {
     {"memory_mib", "64.0", "memory_mib: ", "whole number"},
     {"memory_mib", "\"64\"", "memory_mib: ", "whole number"},
     {"memory_mib", "-1", "memory_mib: ", "between"},
+    {"hugepages", "\"yes\"", "hugepages: ", "true or false"},
     {"vcpus", "0", "vcpus: ", "between 1 and 1024"},
     {"vcpus", "1025", "vcpus: ", "between"},
     {"cpu", "\"qemu64 -enable\"", "cpu: ", "model"},
@@ -47,6 +48,11 @@ static const Case cases[] = {
     {"state_area", NULL, "state_area: ", "missing"},
     {"state_area", "\"web1.state\"", "state_area: ", "absolute"},
     {"max_blackout_ms", "0", "max_blackout_ms: ", "ms"},
+    {"convergence", "\"retry\"", "convergence: ", "force, abort"},
+    {"convergence", "1", "convergence: ", "string"},
+    {"max_throttle_percent", "100", "max_throttle_percent: ", "between 0 and 99 per cent"},
+    {"max_throttle_percent", "-1", "max_throttle_percent: ", "between 0 and 99"},
+    {"max_throttle_percent", "\"20\"", "max_throttle_percent: ", "whole number"},
     {"memroy_mib", "64", "memroy_mib: ", "unknown key"},
     {"boot", "\"/k\"", "boot: ", "object"},
     {"boot", "{}", "boot.kernel: ", "missing"},
@@ -108,6 +114,14 @@ static void test_text(void)
     test_refused("{} trailing", "the VM definition", "end of file");
 }
 
+static void test_half_a_hugepage(void)
+{
+    test_refused("{\"name\":\"a\",\"uuid\":\"3f2a6c1e-0b5d-4f2e-9a7c-5d1e8b2f4a60\","
+                 "\"memory_mib\":65,\"hugepages\":true,\"machine\":\"pc-q35-7.2\","
+                 "\"state_area\":\"/s\"}",
+                 "hugepages: ", "multiple of 2 MiB");
+}
+
 static void test_too_long(void)
 {
     g_autofree char *blanks = g_strnfill(64 * 1024, ' ');
@@ -135,6 +149,7 @@ int main(int argc, char **argv)
         g_test_add_data_func(path, &cases[i], test_case);
     }
     g_test_add_func("/definition-refused/text", test_text);
+    g_test_add_func("/definition-refused/half-a-hugepage", test_half_a_hugepage);
     g_test_add_func("/definition-refused/too-long", test_too_long);
     g_test_add_func("/definition-refused/too-many", test_too_many);
     return g_test_run();

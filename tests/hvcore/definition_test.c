@@ -7,14 +7,14 @@
 
 static const char full[] =
     "{\"name\":\"db-1.prod\",\"uuid\":\"3F2A6C1E-0B5D-4F2E-9A7C-5D1E8B2F4A60\","
-    "\"memory_mib\":2048,\"vcpus\":4,\"cpu\":\"EPYC,-sse4a\",\"machine\":\"pc-i440fx-10.0\","
+    "\"memory_mib\":2048,\"hugepages\":true,\"vcpus\":4,\"cpu\":\"EPYC,-sse4a\",\"machine\":\"pc-i440fx-10.0\","
     "\"firmware\":\"/usr/share/ovmf/OVMF.fd\",\"boot\":{\"kernel\":\"/k\",\"initrd\":\"/i\","
     "\"cmdline\":\"root=/dev/vda ro\"},\"disks\":[{\"id\":\"root\",\"type\":\"block\",\"path\":"
     "\"/dev/mapper/lun1\",\"format\":\"qcow2\",\"read_only\":true},{\"type\":\"iscsi\",\"url\":"
     "\"iscsi://10.0.0.9/iqn.2020-01.org.example:t1/1\"}],\"nics\":[{\"id\":\"lan\",\"bridge\":"
     "\"br0\",\"mac\":\"52:54:00:AA:bb:01\",\"model\":\"e1000e\"},{\"bridge\":\"br1\"}],"
     "\"serial\":\"none\",\"on_stop\":\"shutdown\",\"state_area\":\"/shared/db.state\","
-    "\"max_blackout_ms\":250,\"resources\":{\"cpu_weight\":200,\"io_weight\":50,"
+    "\"max_blackout_ms\":250,\"convergence\":\"abort\",\"max_throttle_percent\":0,\"resources\":{\"cpu_weight\":200,\"io_weight\":50,"
     "\"memory_max_mib\":4096}}";
 
 static HvDefinition *parse(const char *text)
@@ -28,12 +28,15 @@ static HvDefinition *parse(const char *text)
 static void test_defaults(void)
 {
     g_autoptr(HvDefinition) d = test_definition("/shared/web1.img", "");
+    g_assert_false(d->hugepages);
     g_assert_cmpuint(d->vcpus, ==, 1);
     g_assert_cmpstr(d->cpu, ==, "qemu64");
     g_assert_cmpstr(d->firmware, ==, "bios");
     g_assert_cmpint(d->serial, ==, HV_SERIAL_CONSOLE);
     g_assert_cmpint(d->on_stop, ==, HV_ON_STOP_SAVE);
     g_assert_cmpuint(d->max_blackout_ms, ==, 100);
+    g_assert_cmpint(d->convergence, ==, HV_CONVERGENCE_FORCE);
+    g_assert_cmpuint(d->max_throttle_percent, ==, 80);
     g_assert_null(d->kernel);
     g_assert_cmpuint(d->n_disks, ==, 1);
     g_assert_cmpstr(d->disks[0].id, ==, "disk0");
@@ -47,6 +50,7 @@ static void test_everything(void)
 {
     g_autoptr(HvDefinition) d = parse(full);
     g_assert_cmpstr(d->uuid, ==, "3f2a6c1e-0b5d-4f2e-9a7c-5d1e8b2f4a60");
+    g_assert_true(d->hugepages);
     g_assert_cmpint(d->disks[0].type, ==, HV_DISK_BLOCK);
     g_assert_true(d->disks[0].read_only);
     g_assert_cmpint(d->disks[1].type, ==, HV_DISK_ISCSI);
@@ -54,6 +58,8 @@ static void test_everything(void)
     g_assert_cmpstr(d->disks[1].id, ==, "disk1");
     g_assert_cmpstr(d->nics[0].mac, ==, "52:54:00:aa:bb:01");
     g_assert_cmpint(d->on_stop, ==, HV_ON_STOP_SHUTDOWN);
+    g_assert_cmpint(d->convergence, ==, HV_CONVERGENCE_ABORT);
+    g_assert_cmpuint(d->max_throttle_percent, ==, 0);
     g_assert_cmpuint(d->resources.memory_max_mib, ==, 4096);
 }
 
@@ -94,7 +100,8 @@ static void test_pending(void)
 {
     g_autoptr(HvDefinition) now = test_definition("/a", "");
     g_autoptr(HvDefinition) live =
-        test_definition("/a", ",\"on_stop\":\"poweroff\",\"max_blackout_ms\":5");
+        test_definition("/a", ",\"on_stop\":\"poweroff\",\"max_blackout_ms\":5,"
+                              "\"convergence\":\"abort\",\"max_throttle_percent\":20");
     g_autoptr(HvDefinition) next =
         test_definition("/b", ",\"vcpus\":2,\"boot\":{\"kernel\":\"/k\"}");
     g_autofree char *none = hv_definition_pending(now, live);

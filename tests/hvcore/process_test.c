@@ -33,7 +33,8 @@ static void set_up(Fixture *f, gconstpointer data)
         for (;;)
             pause();
     g_autoptr(GError) error = NULL;
-    f->file = (HvProcessFile){f->child, 0, hv_boot_id(&error), 5, hv_definition_ref(f->definition)};
+    f->file = (HvProcessFile){f->child, 0, hv_boot_id(&error), 5, hv_definition_ref(f->definition),
+                             -1};
     g_assert_true(hv_process_start_time(f->child, &f->file.start_time, &error));
 }
 

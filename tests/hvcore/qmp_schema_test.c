@@ -24,7 +24,7 @@ static json_t *ask_schema(VmFixture *f)
 {
     g_autofree char *path = hv_vm_file(f->run_dir, "web1", "qmp-aux.sock");
     g_autoptr(GError) error = NULL;
-    g_auto(QmpBlocking) qmp = {-1, NULL, 0};
+    g_auto(QmpBlocking) qmp = {.fd = -1};
     gint64 end_us = g_get_monotonic_time() + 30 * G_USEC_PER_SEC;
     g_assert_true(qmp_blocking_open(&qmp, path, end_us, &error));
     json_t *schema = qmp_blocking_execute(&qmp, "query-qmp-schema", &error);

@@ -10,6 +10,11 @@ static const unsigned char power_off_code[] = {0xba, 0x04, 0x06, 0xb8, 0x00,
                                                0x20, 0xef, 0xf4, 0xeb, 0xfd};
 // inc dword [0x8000]; jmp $-5
 static const unsigned char count_code[] = {0x66, 0xff, 0x06, 0x00, 0x80, 0xeb, 0xf9};
+// cld; again: mov ax, 0x1000; segment: mov es, ax; xor di, di; mov cx, 0x8000; rep stosw;
+// add ax, 0x1000; cmp ax, 0x8000; jne segment; jmp again
+static const unsigned char write_code[] = {0xfc, 0xb8, 0x00, 0x10, 0x8e, 0xc0, 0x31, 0xff,
+                                           0xb9, 0x00, 0x80, 0xf3, 0xab, 0x05, 0x00, 0x10,
+                                           0x3d, 0x00, 0x80, 0x75, 0xef, 0xeb, 0xea};
 
 static void set_up(VmFixture *f, const unsigned char *code, size_t length)
 {
@@ -31,6 +36,12 @@ void vm_fixture_count(VmFixture *f, gconstpointer data)
 {
     (void)data;
     set_up(f, count_code, sizeof count_code);
+}
+
+void vm_fixture_write(VmFixture *f, gconstpointer data)
+{
+    (void)data;
+    set_up(f, write_code, sizeof write_code);
 }
 
 bool vm_fixture_use_kvm(VmFixture *f, char **reason)

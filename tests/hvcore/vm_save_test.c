@@ -233,6 +233,104 @@ static void test_no_saver(VmFixture *f, gconstpointer data)
         g_assert_true(test_wait_for(is_failed, f, 60));
 }
 
+// --- a guest that writes faster than its pages are read ---
+
+typedef struct {
+    VmFixture *f;
+    int fd;
+    GString *head; // the stream's first bytes
+    guint timer;
+    bool asking, throttled;
+    unsigned max_seen, samples;
+} Slow;
+
+enum { SLOW_MS = 50, SLOW_BYTES = 64 * 1024, HEAD_BYTES = 4096, SLOW_BOUND = 30 };
+
+static void on_slow_info(HvVm *vm, const HvMigration *migration, const GError *error, gpointer data)
+{
+    (void)vm;
+    Slow *slow = data;
+    g_assert_no_error(error);
+    slow->asking = false;
+    slow->samples += migration->status == HV_MIGRATION_ACTIVE;
+    slow->max_seen = MAX(slow->max_seen, migration->throttle);
+    slow->throttled = slow->max_seen == SLOW_BOUND;
+}
+
+static gboolean read_slowly(gpointer data)
+{
+    static char chunk[SLOW_BYTES];
+    Slow *slow = data;
+    ssize_t n = recv(slow->fd, chunk, sizeof chunk, MSG_DONTWAIT);
+    if (n > 0 && slow->head->len < HEAD_BYTES)
+        g_string_append_len(slow->head, chunk, n);
+    if (!slow->asking)
+        hv_vm_query_migration(slow->f->vm, on_slow_info, slow);
+    slow->asking = true;
+    return G_SOURCE_CONTINUE;
+}
+
+static void save_slowly(VmFixture *f, Slow *slow, unsigned max_throttle)
+{
+    g_auto(TestAnswer) answer = {0};
+    g_autofree char *path = g_build_filename(f->dir, "slow.sock", NULL);
+    HV_AUTO_FD listener = hv_unix_listen(path, NULL);
+    hv_vm_set_max_throttle(f->vm, max_throttle);
+    hv_vm_save(f->vm, path, 1, test_answer_done, &answer);
+    test_answer_ok(&answer);
+    *slow = (Slow){.f = f, .head = g_string_new(NULL)};
+    slow->fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    slow->timer = g_timeout_add(SLOW_MS, read_slowly, slow);
+}
+
+static bool asked_enough(gpointer data)
+{
+    return ((Slow *)data)->samples >= 10;
+}
+
+static bool answered(gpointer data)
+{
+    return !((Slow *)data)->asking;
+}
+
+static void cancel_slow(VmFixture *f, Slow *slow)
+{
+    g_auto(TestAnswer) cancel = {0};
+    g_source_remove(slow->timer);
+    g_assert_true(test_wait_for(answered, slow, 60));
+    hv_vm_save_cancel(f->vm, test_answer_done, &cancel);
+    test_answer_ok(&cancel);
+    g_assert_true(test_wait_for(is_cancelled, f, 60));
+    test_vm_wait_state(f->vm, HV_RUN_RUNNING);
+    hv_close_fd(&slow->fd);
+    g_string_free(slow->head, TRUE);
+}
+
+// Up to the bound and no further, off again after the save; and the stream names no capability that
+// the one who loads would have to have.
+static void test_throttle(VmFixture *f, gconstpointer data)
+{
+    (void)data;
+    Slow slow, free;
+    g_auto(TestAnswer) limit = {0};
+    vm_fixture_launch(f);
+    vm_fixture_cont(f);
+    save_slowly(f, &slow, SLOW_BOUND);
+    hv_vm_save_limit(f->vm, 2, test_answer_done, &limit);
+    test_answer_ok(&limit);
+    g_assert_true(test_wait(&slow.throttled, 60));
+    g_assert_cmpuint(slow.max_seen, ==, SLOW_BOUND);
+    g_assert_cmpint(memcmp(slow.head->str, "QEVM\0\0\0\3", 8), ==, 0);
+    g_assert_cmpuint(slow.head->len, >, 256);
+    g_assert_null(g_strstr_len(slow.head->str, (gssize)slow.head->len, "capabilities"));
+    cancel_slow(f, &slow);
+    f->events.migration = HV_MIGRATION_NONE;
+    save_slowly(f, &free, 0); // QEMU would tell a throttle that is still on
+    g_assert_true(test_wait_for(asked_enough, &free, 60));
+    g_assert_cmpuint(free.max_seen, ==, 0);
+    cancel_slow(f, &free);
+}
+
 #define ADD(name, function)                                                                        \
     g_test_add("/save/" name, VmFixture, NULL, vm_fixture_count, function, vm_fixture_clear)
 
@@ -247,5 +345,7 @@ int main(int argc, char **argv)
     ADD("cancel", test_cancel);
     ADD("saver-dies", test_saver_dies);
     ADD("no-saver", test_no_saver);
+    g_test_add("/save/throttle", VmFixture, NULL, vm_fixture_write, test_throttle,
+               vm_fixture_clear);
     return g_test_run();
 }

@@ -6,7 +6,7 @@
 packages="
   build-essential cmake ninja-build pkg-config clang-format xz-utils cpio kmod procps psmisc
   libglib2.0-dev libjansson-dev libcurl4-gnutls-dev libmicrohttpd-dev
-  libsmartcols-dev libsystemd-dev libxml2-dev libxml2-utils
+  libsmartcols-dev liburing-dev libsystemd-dev libxml2-dev libxml2-utils
   libcpg-dev libquorum-dev libcmap-dev pacemaker-dev
   corosync pacemaker pacemaker-cli-utils crmsh resource-agents
   qemu-system-x86 qemu-utils qemu-block-extra

@@ -3,7 +3,9 @@
 #include "tests/migrate/area_support.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -105,6 +107,57 @@ static void test_file_grows(void)
     area_fixture_clear(&f);
 }
 
+// A file system of a test's own, with room for MIB.
+static bool mount_small(const AreaFixture *f, unsigned mib)
+{
+    g_autofree char *options = g_strdup_printf("size=%um", mib);
+    return unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("tmpfs", f->dir, "tmpfs", 0, options) == 0;
+}
+
+// Its blocks are taken when it is made: a save does not find the file system full.
+static void test_reserved(void)
+{
+    AreaFixture f;
+    g_autoptr(GError) error = NULL;
+    struct stat status;
+    area_fixture_file(&f, 0);
+    if (mount_small(&f, 200)) {
+        g_assert_true(ferry_area_prepare(f.path, TEST_UUID, "guest", 64, &error));
+        g_assert_no_error(error);
+        g_assert_cmpint(stat(f.path, &status), ==, 0);
+        g_assert_cmpuint((uint64_t)status.st_blocks * 512, >=, ferry_area_size_needed(64));
+        g_assert_false(ferry_area_prepare(f.path, TEST_UUID, "guest", 4096, &error)); // grows
+        g_assert_error(error, FERRY_ERROR, FERRY_ERROR_IO);
+        g_assert_nonnull(strstr(error->message, "no room"));
+        g_assert_cmpint(stat(f.path, &status), ==, 0);
+        g_assert_cmpuint((uint64_t)status.st_size, ==, ferry_area_size_needed(64));
+        g_assert_cmpint(read_record(f.path).state, ==, FERRY_EMPTY);
+        g_assert_cmpint(umount(f.dir), ==, 0);
+    } else {
+        g_test_skip("no file system can be mounted here");
+    }
+    area_fixture_clear(&f);
+}
+
+static void test_no_room(void)
+{
+    AreaFixture f;
+    g_autoptr(GError) error = NULL;
+    struct stat status;
+    area_fixture_file(&f, 0);
+    if (mount_small(&f, 40)) {
+        g_assert_false(ferry_area_prepare(f.path, TEST_UUID, "guest", 64, &error));
+        g_assert_error(error, FERRY_ERROR, FERRY_ERROR_IO);
+        g_assert_nonnull(strstr(error->message, f.path));
+        g_assert_cmpint(stat(f.path, &status), ==, -1); // nothing is left behind
+        g_assert_cmpint(umount(f.dir), ==, 0);
+    } else {
+        g_test_skip("no file system can be mounted here");
+    }
+    area_fixture_clear(&f);
+}
+
 static void test_foreign_data(void)
 {
     AreaFixture f;
@@ -143,6 +196,68 @@ static void test_torn_slot(void)
     area_fixture_advance(&f, FERRY_OFF, false, NULL);
     area_fixture_flip(&f, FERRY_SLOT_B + 2000);
     g_assert_cmpuint(read_record(f.path).sequence, ==, 3);
+    area_fixture_clear(&f);
+}
+
+static void expect_damaged(AreaFixture *f, char slot, const char *other)
+{
+    g_autoptr(GError) error = NULL;
+    FerryRecord record;
+    bool damaged = false;
+    g_autofree char *name = g_strdup_printf("slot %c", slot);
+    g_autoptr(FerryArea) area = ferry_area_open(f->path, &error);
+    g_assert_false(ferry_area_read_record(area, &record, &error));
+    g_assert_error(error, FERRY_ERROR, FERRY_ERROR_CORRUPT);
+    g_assert_nonnull(strstr(error->message, f->path));
+    g_assert_nonnull(strstr(error->message, name));
+    g_assert_nonnull(strstr(error->message, "vmferry discard guest"));
+    g_clear_error(&error);
+    g_assert_true(ferry_area_salvage_record(area, &record, &damaged, &error));
+    g_assert_true(damaged);
+    g_assert_cmpstr(ferry_state_name(record.state), ==, other);
+}
+
+// The older slot must not stand for a newer one that is damaged where that one may have spoken about
+// saved memory: after SAVING it may be sealed, after SEALED somebody may have resumed it already.
+static void test_damaged_slot(void)
+{
+    static const struct {
+        FerryState state;
+        bool new_epoch;
+    } steps[] = {{FERRY_SEALED, false}, {FERRY_CONSUMED, true}, {FERRY_QUARANTINED, false}};
+    AreaFixture f;
+    area_fixture_file(&f, 0);
+    area_fixture_saving(&f, 64); // into slot B; SEALED goes to A, and so on
+    for (size_t i = 0; i < G_N_ELEMENTS(steps); i++) {
+        FerryRecord before = read_record(f.path);
+        uint64_t newest = i % 2 == 0 ? FERRY_SLOT_A : FERRY_SLOT_B;
+        area_fixture_advance(&f, steps[i].state, steps[i].new_epoch, NULL);
+        for (uint64_t at = 0; at < FERRY_PAGE; at += 97) {
+            area_fixture_flip(&f, newest + at);
+            expect_damaged(&f, i % 2 == 0 ? 'A' : 'B', ferry_state_name(before.state));
+            area_fixture_flip(&f, newest + at);
+        }
+        g_assert_cmpint(read_record(f.path).state, ==, steps[i].state);
+    }
+    area_fixture_clear(&f);
+}
+
+// The older slot is damaged: nobody can tell that it is the older one.
+static void test_damaged_older_slot(void)
+{
+    AreaFixture f;
+    g_autoptr(GError) error = NULL;
+    area_fixture_file(&f, 0);
+    area_fixture_saving(&f, 64);
+    area_fixture_advance(&f, FERRY_SEALED, false, NULL);
+    FerryRecord record = read_record(f.path);
+    area_fixture_flip(&f, FERRY_SLOT_B + 100);
+    expect_damaged(&f, 'B', "sealed");
+    // Whoever knows that it is the newest goes on, over the damaged one.
+    g_autoptr(FerryArea) area = ferry_area_open(f.path, &error);
+    g_assert_true(ferry_record_advance(&record, FERRY_CONSUMED, true, "n2", &error));
+    g_assert_true(ferry_area_write_record(area, &record, record.sequence, &error));
+    g_assert_cmpint(read_record(f.path).state, ==, FERRY_CONSUMED);
     area_fixture_clear(&f);
 }
 
@@ -212,9 +327,13 @@ int main(int argc, char **argv)
     g_test_add_func("/area/block-device", test_block_device);
     g_test_add_func("/area/too-small", test_too_small);
     g_test_add_func("/area/file-grows", test_file_grows);
+    g_test_add_func("/area/reserved", test_reserved);
+    g_test_add_func("/area/no-room", test_no_room);
     g_test_add_func("/area/foreign-data", test_foreign_data);
     g_test_add_func("/area/no-such-place", test_no_such_place);
     g_test_add_func("/area/torn-slot", test_torn_slot);
+    g_test_add_func("/area/damaged-slot", test_damaged_slot);
+    g_test_add_func("/area/damaged-older-slot", test_damaged_older_slot);
     g_test_add_func("/area/both-slots-broken", test_both_slots_broken);
     g_test_add_func("/area/definition", test_kept_definition);
     g_test_add_func("/area/expected-sequence", test_expected_sequence);

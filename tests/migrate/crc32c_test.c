@@ -29,6 +29,21 @@ static void test_portable(void)
                             ferry_crc32c_portable(7, bytes + start, length));
 }
 
+// Pages and what is around them: long inputs are taken in lanes.
+static void test_pages(void)
+{
+    enum { LONGEST = 4 * 4096 };
+    g_autofree uint8_t *bytes = g_malloc(LONGEST + 16);
+    for (size_t i = 0; i < LONGEST + 16; i++)
+        bytes[i] = (uint8_t)g_test_rand_int();
+    for (size_t length = 4000; length <= 4200; length++)
+        g_assert_cmphex(ferry_crc32c(0, bytes, length), ==, ferry_crc32c_portable(0, bytes, length));
+    for (size_t start = 0; start < 16; start++)
+        for (size_t length = 4096; length <= LONGEST; length += 1360)
+            g_assert_cmphex(ferry_crc32c(~7U, bytes + start, length), ==,
+                            ferry_crc32c_portable(~7U, bytes + start, length));
+}
+
 static void test_continued(void)
 {
     static const char text[] = "the state of a guest at rest";
@@ -43,6 +58,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/crc32c/vectors", test_vectors);
     g_test_add_func("/crc32c/portable", test_portable);
+    g_test_add_func("/crc32c/pages", test_pages);
     g_test_add_func("/crc32c/continued", test_continued);
     return g_test_run();
 }

@@ -61,10 +61,10 @@ static void save(Guest *guest, unsigned passes)
     g_autoptr(GError) error = NULL;
     g_autoptr(FerryArea) area = ferry_area_open(guest->area.path, &error);
     g_assert_no_error(error);
-    g_autoptr(FerryImageWriter) writer = ferry_image_writer_new(area, 1);
+    g_autoptr(FerryImageWriter) writer = ferry_image_writer_new(area, 1, 1);
     const FerryBlock blocks[] = {
-        {"pc.ram", (uint64_t)(PAGES - ROM_PAGES) * FERRY_PAGE, 0},
-        {"pc.rom", (uint64_t)ROM_PAGES * FERRY_PAGE, PAGES - ROM_PAGES},
+        {"pc.ram", (uint64_t)(PAGES - ROM_PAGES) * FERRY_PAGE, 0, false},
+        {"pc.rom", (uint64_t)ROM_PAGES * FERRY_PAGE, PAGES - ROM_PAGES, false},
     };
     FerryImage image;
     g_assert_true(ferry_image_writer_config(writer, (const uint8_t *)"\x07....", 5, &error));
@@ -185,8 +185,8 @@ static void test_too_small(void)
     area_fixture_file(&f, 0);
     area_fixture_saving(&f, MEMORY_MIB);
     g_autoptr(FerryArea) area = ferry_area_open(f.path, &error);
-    g_autoptr(FerryImageWriter) writer = ferry_image_writer_new(area, 1);
-    const FerryBlock block = {"pc.ram", FERRY_MIB(512), 0};
+    g_autoptr(FerryImageWriter) writer = ferry_image_writer_new(area, 1, 1);
+    const FerryBlock block = {"pc.ram", FERRY_MIB(512), 0, false};
     g_assert_false(ferry_image_writer_blocks(writer, &block, 1, FERRY_MIB(512) / FERRY_PAGE,
                                              &error));
     g_assert_error(error, FERRY_ERROR, FERRY_ERROR_TOO_SMALL);

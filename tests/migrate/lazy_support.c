@@ -10,8 +10,8 @@ enum { MEMORY_MIB = 16, DEVICE_LENGTH = 20 };
 static const char tail[] = "device state, opaque\0\x06....{}";
 
 const FerryBlock lazy_blocks[LAZY_BLOCKS] = {
-    {"pc.ram", (uint64_t)LAZY_RAM_PAGES * FERRY_PAGE, 0},
-    {"pc.rom", (uint64_t)LAZY_ROM_PAGES * FERRY_PAGE, LAZY_RAM_PAGES},
+    {"pc.ram", (uint64_t)LAZY_RAM_PAGES * FERRY_PAGE, 0, false},
+    {"pc.rom", (uint64_t)LAZY_ROM_PAGES * FERRY_PAGE, LAZY_RAM_PAGES, false},
 };
 
 bool lazy_is_zero(uint64_t page)
@@ -47,7 +47,7 @@ static void write_image(LazyFixture *f)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(FerryArea) area = ferry_area_open(f->area.path, &error);
-    g_autoptr(FerryImageWriter) writer = ferry_image_writer_new(area, 1);
+    g_autoptr(FerryImageWriter) writer = ferry_image_writer_new(area, 1, 1);
     FerryImage image;
     g_assert_true(
         ferry_image_writer_config(writer, (const uint8_t *)"\x07\0\0\0\4test", 9, &error));
@@ -76,8 +76,10 @@ static gpointer load(gpointer data)
 {
     static const FerryLazyEvents events = {on_running, on_progress};
     LazyFixture *f = data;
-    f->loaded = (f->again ? ferry_load_lazy_again : ferry_load_lazy)(
-        f->reader, f->ours, &events, f, &f->stats, &f->error);
+    g_autoptr(FerryReads) reads = ferry_reads_new(f->open);
+    FerryLazyLoad lazily = {.reader = f->reader, .reads = reads, .fd = f->ours};
+    f->loaded = (f->again ? ferry_load_lazy_again : ferry_load_lazy)(&lazily, &events, f, &f->stats,
+                                                                     &f->error);
     close(f->ours);
     return NULL;
 }

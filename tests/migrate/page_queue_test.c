@@ -25,7 +25,7 @@ static void send_all(Queue *queue, FerryRun *run)
 
 static void test_in_order(void)
 {
-    g_autoptr(Queue) queue = ferry_page_queue_new(TOTAL);
+    g_autoptr(Queue) queue = ferry_page_queue_new(TOTAL, false);
     uint64_t next = 0;
     for (FerryRun *run; (run = ferry_page_queue_take(queue, false, 200)) != NULL;) {
         is_run(run, next, (uint32_t)MIN(TOTAL - next, 200u), false);
@@ -40,7 +40,7 @@ static void test_in_order(void)
 // The fault, its stretch, around it, then from the beginning.
 static void test_fault_first(void)
 {
-    g_autoptr(Queue) queue = ferry_page_queue_new(TOTAL);
+    g_autoptr(Queue) queue = ferry_page_queue_new(TOTAL, false);
     send_all(queue, ferry_page_queue_take(queue, false, 10));
     ferry_page_queue_fault(queue, 2010, 1, 5);
     g_assert_true(ferry_page_queue_urgent(queue));
@@ -52,20 +52,20 @@ static void test_fault_first(void)
     g_assert_false(ferry_page_queue_urgent(queue));
     run = ferry_page_queue_take(queue, false, 100);
     is_run(run, 1984, 26, false);
-    g_assert_true(run->zeros);
+    g_assert_true(run->near);
     send_all(queue, run);
     run = ferry_page_queue_take(queue, false, 100);
     is_run(run, 2011, 2048 - 2011, false);
     send_all(queue, run);
     run = ferry_page_queue_take(queue, false, 100);
     is_run(run, 2048, 100, false);
-    g_assert_false(run->zeros);
+    g_assert_false(run->near);
 }
 
 static void test_hot(void)
 {
     static const uint64_t hot[] = {4000, 300, 301, 302, 7};
-    g_autoptr(Queue) queue = ferry_page_queue_new(TOTAL);
+    g_autoptr(Queue) queue = ferry_page_queue_new(TOTAL, false);
     ferry_page_queue_hot(queue, hot, G_N_ELEMENTS(hot));
     is_run(ferry_page_queue_take(queue, false, 100), 4000, 1, false);
     is_run(ferry_page_queue_take(queue, false, 100), 300, 3, false);
@@ -76,7 +76,7 @@ static void test_hot(void)
 
 static void test_faults_only(void)
 {
-    g_autoptr(Queue) queue = ferry_page_queue_new(TOTAL);
+    g_autoptr(Queue) queue = ferry_page_queue_new(TOTAL, false);
     g_assert_null(ferry_page_queue_take(queue, true, 100));
     ferry_page_queue_fault(queue, 9, 1, 0);
     is_run(ferry_page_queue_take(queue, true, 100), 9, 1, true);
@@ -86,7 +86,7 @@ static void test_faults_only(void)
 // A fault for what is on its way is told to whom it concerns, once.
 static void test_wanted(void)
 {
-    g_autoptr(Queue) queue = ferry_page_queue_new(TOTAL);
+    g_autoptr(Queue) queue = ferry_page_queue_new(TOTAL, false);
     FerryRun *run = ferry_page_queue_take(queue, false, 100);
     ferry_page_queue_fault(queue, 50, 1, 8);
     ferry_page_queue_fault(queue, 50, 1, 9);
@@ -103,7 +103,7 @@ static void test_wanted(void)
 // One that bulk takes while it waits in the queue of faults, too.
 static void test_wanted_later(void)
 {
-    g_autoptr(Queue) queue = ferry_page_queue_new(TOTAL);
+    g_autoptr(Queue) queue = ferry_page_queue_new(TOTAL, false);
     ferry_page_queue_fault(queue, 70, 1, 0);
     FerryRun *first = ferry_page_queue_take(queue, false, 100);
     FerryRun *near = ferry_page_queue_take(queue, false, 100);
@@ -117,7 +117,7 @@ static void test_wanted_later(void)
 
 static void test_never_twice(void)
 {
-    g_autoptr(Queue) queue = ferry_page_queue_new(TOTAL);
+    g_autoptr(Queue) queue = ferry_page_queue_new(TOTAL, false);
     FerryRun *run = ferry_page_queue_take(queue, false, 100);
     g_assert_true(ferry_page_queue_sent(queue, 3));
     g_assert_false(ferry_page_queue_sent(queue, 3));
@@ -129,7 +129,7 @@ static void test_never_twice(void)
 // Zero pages that bulk did not send are still answered.
 static void test_zero_asked_for(void)
 {
-    g_autoptr(Queue) queue = ferry_page_queue_new(TOTAL);
+    g_autoptr(Queue) queue = ferry_page_queue_new(TOTAL, false);
     for (FerryRun *run; (run = ferry_page_queue_take(queue, false, 256)) != NULL;)
         ferry_page_queue_finish(queue, run);
     g_assert_true(ferry_page_queue_done(queue));
@@ -141,7 +141,7 @@ static void test_zero_asked_for(void)
 
 static void test_known(void)
 {
-    g_autoptr(Queue) queue = ferry_page_queue_new(TOTAL);
+    g_autoptr(Queue) queue = ferry_page_queue_new(TOTAL, false);
     ferry_page_queue_known(queue, 0);
     ferry_page_queue_known(queue, 5);
     is_run(ferry_page_queue_take(queue, false, 256), 1, 4, false);
@@ -162,7 +162,7 @@ static void count(Queue *queue, FerryRun *run, uint8_t *seen)
 // Whatever is asked for, and in whatever order runs end: each page once.
 static void test_each_once(void)
 {
-    g_autoptr(Queue) queue = ferry_page_queue_new(TOTAL);
+    g_autoptr(Queue) queue = ferry_page_queue_new(TOTAL, false);
     g_autoptr(GRand) random = g_rand_new_with_seed(3);
     uint8_t seen[TOTAL] = {0};
     FerryRun *flying[4] = {0};

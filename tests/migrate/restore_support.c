@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "tests/migrate/restore_support.h"
 
-#include "tests/migrate/oob_monitor.h"
+#include "hvcore/hugepages.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+enum { RECOVER_MS = 10 * 1000 };
 
 // --- saver and pager ---
 
@@ -146,9 +148,8 @@ void restore_save(Restore *f, AreaFixture *area)
     area_fixture_advance(area, FERRY_SEALED, false, &f->image);
 }
 
-FerryPager *restore_begin_load(Restore *f)
+char *restore_begin_incoming(Restore *f)
 {
-    g_autoptr(GError) error = NULL;
     g_auto(TestAnswer) quit = {0}, launched = {0}, listens = {0};
     g_autofree char *socket = g_build_filename(f->vm.dir, "pager.sock", NULL);
     hv_vm_quit(f->vm.vm, test_answer_done, &quit);
@@ -158,23 +159,41 @@ FerryPager *restore_begin_load(Restore *f)
     test_answer_ok(&launched);
     hv_vm_load(f->vm.vm, socket, f->lazy, test_answer_done, &listens);
     test_answer_ok(&listens);
-    FerryPager *pager = (f->lazy ? ferry_pager_start_lazy : ferry_pager_start)(
-        LIBEXEC_DIR, f->area.path, socket, &pager_events, f, &error);
+    return g_steal_pointer(&socket);
+}
+
+FerryPager *restore_begin_load(Restore *f)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *socket = restore_begin_incoming(f);
+    FerryPager *pager =
+        f->lazy ? ferry_pager_start_lazy(LIBEXEC_DIR, f->area.path, socket,
+                                         hv_hugepages_block(f->vm.definition), &pager_events, f,
+                                         &error)
+                : ferry_pager_start(LIBEXEC_DIR, f->area.path, socket, &pager_events, f, &error);
     g_assert_no_error(error);
     g_assert_true(test_wait(&f->connected, 30));
     return pager;
 }
 
-FerryPager *restore_kill_pager(Restore *f, FerryPager *pager, int monitor, unsigned round)
+FerryPager *restore_kill_pager(Restore *f, FerryPager *pager, unsigned round)
+{
+    ferry_pager_free(pager);
+    return restore_go_on(f, round);
+}
+
+FerryPager *restore_go_on(Restore *f, unsigned round)
 {
     g_autoptr(GError) error = NULL;
     g_autofree char *name = g_strdup_printf("recover%u.sock", round);
     g_autofree char *socket = g_build_filename(f->vm.dir, name, NULL);
-    ferry_pager_free(pager);
     f->recovered = true;
     f->running = false;
-    oob_monitor_recover(monitor, socket);
-    pager = ferry_pager_start_again(LIBEXEC_DIR, f->area.path, socket, 1, &pager_events, f, &error);
+    hv_process_recover(f->vm.run_dir, f->vm.definition->name, socket, RECOVER_MS, &error);
+    g_assert_no_error(error);
+    FerryPager *pager = ferry_pager_start_again(LIBEXEC_DIR, f->area.path, socket,
+                                                hv_hugepages_block(f->vm.definition), 1,
+                                                &pager_events, f, &error);
     g_assert_no_error(error);
     g_assert_true(test_wait(&f->running, 30));
     return pager;
@@ -225,6 +244,18 @@ uint64_t restore_offset_of_a_page(const Restore *f)
     return ferry_image_reader_descriptor(reader)->pages_offset + page * FERRY_PAGE;
 }
 
+static bool incoming_completed(gpointer data)
+{
+    return ((Restore *)data)->vm.events.migration == HV_MIGRATION_COMPLETED;
+}
+
+void restore_wait_loaded(Restore *f)
+{
+    g_assert_true(test_wait(&f->loaded, 60));
+    g_assert_no_error(f->error);
+    g_assert_true(test_wait_for(incoming_completed, f, 60));
+}
+
 void restore_round_trip(Restore *f)
 {
     vm_fixture_launch(&f->vm);
@@ -234,7 +265,7 @@ void restore_round_trip(Restore *f)
     g_assert_cmpuint(f->saved.bytes_written, >=, f->saved.pages_present * FERRY_PAGE);
     g_autoptr(FerryPager) pager = restore_begin_load(f);
     ferry_pager_load(pager, 1);
-    g_assert_true(test_wait(&f->loaded, 60));
+    restore_wait_loaded(f);
     test_vm_wait_state(f->vm.vm, HV_RUN_PAUSED);
     restore_save(f, &f->second);
     restore_compare(f);

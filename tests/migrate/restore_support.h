@@ -29,11 +29,17 @@ void restore_tear_down(Restore *f, gconstpointer data);
 FerrySaver *restore_begin_save(Restore *f, const AreaFixture *area);
 // Saves the guest and seals AREA.
 void restore_save(Restore *f, AreaFixture *area);
-// The fixture's VM becomes another QEMU that waits for an image, with a pager that is connected.
+// The fixture's VM becomes another QEMU that waits for an image; returns the socket's path.
+char *restore_begin_incoming(Restore *f);
+// The same with a pager that is connected.
 FerryPager *restore_begin_load(Restore *f);
-// Kills PAGER in the middle of a lazy load and goes on with another one, which is returned; MONITOR
-// as of oob_monitor_open. `loaded` may have come before.
-FerryPager *restore_kill_pager(Restore *f, FerryPager *pager, int monitor, unsigned round);
+// Everything is loaded, and QEMU says so.
+void restore_wait_loaded(Restore *f);
+// Kills PAGER in the middle of a lazy load and goes on with another one, which is returned. `loaded`
+// may have come before.
+FerryPager *restore_kill_pager(Restore *f, FerryPager *pager, unsigned round);
+// The same where there is no pager any more.
+FerryPager *restore_go_on(Restore *f, unsigned round);
 // Both areas hold the same memory.
 void restore_compare(const Restore *f);
 // Where the first area has its first present page.

@@ -130,9 +130,9 @@ static GByteArray *make_stream(uint64_t *sum)
     memcpy(descriptor->config, config, sizeof config - 1);
     descriptor->tail_length = sizeof device - 1;
     descriptor->n_blocks = 2;
-    descriptor->blocks[0] = (FerryBlock){"pc.ram", (uint64_t)RAM_PAGES * FERRY_PAGE, 0};
+    descriptor->blocks[0] = (FerryBlock){"pc.ram", (uint64_t)RAM_PAGES * FERRY_PAGE, 0, false};
     descriptor->blocks[1] =
-        (FerryBlock){"/rom@etc/acpi/tables", (uint64_t)ROM_PAGES * FERRY_PAGE, RAM_PAGES};
+        (FerryBlock){"/rom@etc/acpi/tables", (uint64_t)ROM_PAGES * FERRY_PAGE, RAM_PAGES, false};
     g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), ==, 0);
     GThread *thread = g_thread_new("collect", collect, GINT_TO_POINTER(fds[1]));
     g_autoptr(FerryStreamOut) out = ferry_stream_out_new(fds[0], descriptor);

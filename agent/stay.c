@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "agent/stay.h"
+
+enum {
+    HOLD_S = 60, // at most, should vmferryd end meanwhile
+    LOOK_MS = 200,
+    PATIENCE_US = 15 * G_USEC_PER_SEC, // for Pacemaker's record of the failure
+};
+
+struct AgentStay {
+    AgentVm *vm;
+    gint64 until_us; // 0: the move goes on
+    guint timer;
+};
+
+typedef struct {
+    Agent *agent;
+    char *vm;
+    AgentVmDone done;
+    gpointer data;
+} Held;
+
+static void held(const GError *error, gpointer data)
+{
+    g_autofree Held *call = data;
+    AgentVm *vm = agent_vm_find(call->agent, call->vm);
+    if (vm != NULL)
+        call->done(vm, error, call->data);
+    g_free(call->vm);
+}
+
+void agent_stay_begin(AgentVm *vm, AgentVmDone done, gpointer data)
+{
+    agent_stay_free(vm->stay);
+    vm->stay = g_new0(AgentStay, 1);
+    vm->stay->vm = vm;
+    Held *call = g_new(Held, 1);
+    *call = (Held){vm->agent, g_strdup(vm->name), done, data};
+    agent_pacemaker_hold(vm->agent->pacemaker, vm->name, HOLD_S, held, call);
+}
+
+static void let_go(const GError *error, gpointer data)
+{
+    g_autofree char *name = data;
+    if (error != NULL) // it ends by itself
+        g_warning("VM %s: Pacemaker leaves it alone for up to %d s: %s", name, HOLD_S,
+                  error->message);
+}
+
+static void end(AgentVm *vm)
+{
+    g_clear_pointer(&vm->stay, agent_stay_free);
+    agent_pacemaker_let_go(vm->agent->pacemaker, vm->name, let_go, g_strdup(vm->name));
+}
+
+static bool is_preferred(const AgentVm *vm)
+{
+    bool preferred = false;
+    json_t *preferences = agent_pacemaker_preferences(vm->agent->pacemaker);
+    size_t index;
+    json_t *preference;
+    json_array_foreach (preferences, index, preference)
+        preferred = preferred ||
+                    g_strcmp0(json_string_value(json_object_get(preference, "name")), vm->name) == 0;
+    json_decref(preferences);
+    return preferred;
+}
+
+// A failure that is recorded after it was forgotten would be recovered from; and a constraint that
+// still stands would move the VM at once.
+static gboolean look(gpointer data)
+{
+    AgentStay *stay = data;
+    AgentVm *vm = stay->vm;
+    bool told = agent_pacemaker_move_failed(vm->agent->pacemaker, vm->name, vm->agent->name) &&
+                !is_preferred(vm);
+    if (!told && g_get_monotonic_time() < stay->until_us)
+        return G_SOURCE_CONTINUE;
+    stay->timer = 0;
+    end(vm);
+    return G_SOURCE_REMOVE;
+}
+
+void agent_stay_end(AgentVm *vm, bool stayed)
+{
+    if (vm->stay == NULL || vm->stay->until_us != 0)
+        return;
+    if (!stayed) {
+        end(vm);
+        return;
+    }
+    vm->stay->until_us = g_get_monotonic_time() + PATIENCE_US;
+    vm->stay->timer = g_timeout_add(LOOK_MS, look, vm->stay);
+}
+
+void agent_stay_free(AgentStay *stay)
+{
+    if (stay == NULL)
+        return;
+    g_clear_handle_id(&stay->timer, g_source_remove);
+    g_free(stay);
+}

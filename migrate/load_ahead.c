@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "migrate/load_ahead.h"
+
+#include "migrate/preload.h"
+
+#include <poll.h>
+
+enum { ON_THE_WAY = 256 * 1024 }; // to QEMU, which the package has to wait for
+
+struct FerryLoadAhead {
+    FerryPreload *preload;
+    FerryReads *reads;
+    int fd;
+    FerryStreamOut *out; // NULL: QEMU was sent nothing
+    bool in_part;
+    bool counts; // what was sent is of the image that was sealed
+};
+
+// --- what the preload finds ---
+
+static bool on_begin(const FerryDescriptor *descriptor, void *env, GError **error)
+{
+    FerryLoadAhead *ahead = env;
+    ahead->out = ferry_stream_out_new(ahead->fd, descriptor);
+    ferry_stream_out_limit(ahead->out, ON_THE_WAY);
+    return ferry_stream_out_lazy_head(ahead->out, error);
+}
+
+static bool on_page(uint64_t page, const uint8_t *bytes, void *env, GError **error)
+{
+    FerryLoadAhead *ahead = env;
+    if (!ahead->in_part && !ferry_stream_out_part(ahead->out, error))
+        return false;
+    ahead->in_part = true;
+    return bytes != NULL ? ferry_stream_out_page(ahead->out, page, bytes, error)
+                         : ferry_stream_out_zero(ahead->out, page, error);
+}
+
+static bool on_flush(void *env, GError **error)
+{
+    FerryLoadAhead *ahead = env;
+    if (!ahead->in_part)
+        return true;
+    ahead->in_part = false;
+    return ferry_stream_out_part_end(ahead->out, error);
+}
+
+static const FerryPreloadEvents events = {on_begin, on_page, on_flush};
+
+FerryLoadAhead *ferry_load_ahead_new(FerryArea *area, FerryReads *reads, int fd, uint64_t epoch)
+{
+    FerryLoadAhead *ahead = g_new0(FerryLoadAhead, 1);
+    ahead->fd = fd;
+    ahead->reads = reads;
+    ahead->preload = ferry_preload_new(area, reads, epoch, &events, ahead);
+    return ahead;
+}
+
+void ferry_load_ahead_free(FerryLoadAhead *ahead)
+{
+    if (ahead == NULL)
+        return;
+    ferry_preload_free(ahead->preload);
+    ferry_stream_out_free(ahead->out);
+    g_free(ahead);
+}
+
+bool ferry_load_ahead_run(FerryLoadAhead *ahead, FerryCommands *commands, GError **error)
+{
+    int more_in_ms = 0;
+    bool fine = true;
+    struct pollfd inputs[2] = {{.fd = ferry_commands_fd(commands), .events = POLLIN}};
+    while (fine && inputs[0].revents == 0) {
+        fine = ferry_preload_step(ahead->preload, g_get_monotonic_time(), &more_in_ms,
+                                  error);
+        inputs[1] = (struct pollfd){.fd = ferry_reads_fd(ahead->reads), .events = POLLIN};
+        bool at_once = inputs[1].fd < 0 && ferry_reads_under_way(ahead->reads) > 0;
+        if (fine)
+            poll(inputs, 2, at_once ? 0 : more_in_ms);
+    }
+    ferry_preload_stop(ahead->preload);
+    return fine;
+}
+
+// --- after the seal ---
+
+FerryStreamOut *ferry_load_ahead_settle(FerryLoadAhead *ahead, FerryImageReader *reader,
+                                        GError **error)
+{
+    g_autoptr(GError) failed = NULL;
+    g_autoptr(GArray) stale = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    if (ahead->out == NULL)
+        return NULL;
+    ahead->counts = ferry_preload_settle(ahead->preload, reader, stale, &failed);
+    if (failed != NULL) {
+        g_propagate_error(error, g_steal_pointer(&failed));
+        return NULL;
+    }
+    ferry_stream_out_image(ahead->out, ferry_image_reader_descriptor(reader));
+    bool fine = ahead->counts
+                    ? ferry_stream_out_discard(ahead->out,
+                                               (const uint64_t *)(const void *)stale->data,
+                                               stale->len, error)
+                    : ferry_stream_out_discard_all(ahead->out, error);
+    return fine ? g_steal_pointer(&ahead->out) : NULL;
+}
+
+bool ferry_load_ahead_has(const FerryLoadAhead *ahead, uint64_t page)
+{
+    return ahead->counts && ferry_preload_has(ahead->preload, page);
+}
+
+bool ferry_load_ahead_verify(const FerryLoadAhead *ahead, FerryImageReader *reader,
+                             GError **error)
+{
+    return !ahead->counts || ferry_preload_verify(ahead->preload, reader, error);
+}
+
+uint64_t ferry_load_ahead_bytes(const FerryLoadAhead *ahead)
+{
+    return ferry_preload_bytes(ahead->preload);
+}
