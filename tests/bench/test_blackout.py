@@ -35,11 +35,11 @@ def record(at_ms, work, clock_ms, gap_ms=1, boot=7, counter=None):
                        int((START * 1000 + at_ms) * ns))
 
 
-def seen_of(records):
+def seen_of(records, late=()):
     with tempfile.NamedTemporaryFile() as file:
         file.write(b"".join(records))
         file.flush()
-        return Seen(file.name, {"worst_late_us": 0})
+        return Seen(file.name, {"worst_late_us": 0, "late": late})
 
 
 def moved(pause=2000, stalled=0, before=5000, after=40000):
@@ -67,6 +67,15 @@ class Figures(unittest.TestCase):
         self.assertAlmostEqual(found["guest_clock_stopped_ms"], 2000, delta=0.01)
         self.assertAlmostEqual(found["guest_longest_gap_ms"], 301, delta=0.01)
         self.assertAlmostEqual(found["guest_blackout_ms"], 2301, delta=0.01)
+
+    def test_a_late_probe_is_told(self):
+        calm = [record(ms, ms, ms) for ms in range(4600)]
+        rest = [record(ms, ms, ms) for ms in range(4650, 20000)]
+        seen = seen_of(calm + rest, [[START + 4.640, 0.030], [START + 6, 0.005]])
+        found = measure.figures(seen, self.move, 2.0)
+        self.assertAlmostEqual(found["blackout_ms"], 50, delta=0.01)
+        self.assertAlmostEqual(found["probe_late_in_it_ms"], 30, delta=0.01)
+        self.assertAlmostEqual(found["silences"][0][0], 0.099, delta=0.001)
 
     def test_silence_to_the_end_is_no_blackout_but_a_failure(self):
         seen = seen_of([record(ms, ms, ms) for ms in range(5000)])
@@ -112,6 +121,7 @@ class LostWork(unittest.TestCase):
 def case_of(peer, blackout, ram=512, storage=0, lost=None, failed=None):
     run = {"blackout_ms": blackout, "guest_blackout_ms": blackout, "idle_gap_ms": 1.0, "total_s": 1.0,
            "written_mib": 300.0, "read_mib": 300.0, "probe": {"worst_late_us": 5}, "told": {},
+           "probe_late_in_it_ms": 0.1,
            "lost_work_s": lost}
     return {"peer": peer, "ram_mib": ram, "filled_mib": ram // 2, "used_mib": 250.0, "dirty_mb_s": 0,
             "storage_mb_s": storage, "failed": failed} | case.summary([run])

@@ -4,10 +4,11 @@
 //   udp-probe IP PORT FILE      until standard input ends
 //
 // FILE gets a ProbeRecord for each answer, in the order they came. Standard output gets one JSON
-// object: how many were sent and answered, and how late this program itself was, since a probe that
-// does not run looks like a guest that does not answer. An answer's time is the kernel's, taken
-// when the packet came in on this machine, so that a late probe does not make it late. Nothing is
-// sent twice, and a question that was due while the probe did not run is not sent later.
+// object: how many were sent and answered, and when this program itself was late and by how much
+// (more than 2 ms), since a probe that does not run looks like a guest that does not answer. An
+// answer's time is the kernel's, taken when the packet came in on this machine, so that a late
+// probe does not make it late. Nothing is sent twice, and a question that was due while the probe
+// did not run is not sent later.
 #include "tests/guest/echo.h"
 
 #include <arpa/inet.h>
@@ -27,7 +28,8 @@
 enum {
     INTERVAL_NS = 1000000,
     PRIORITY = 50,
-    LATE_NS = 1000000,
+    LATE_NS = 2000000,
+    MOST_LATE = 4096,
     BATCH = 64,
     MOST_RECORDS = 2000000
 };
@@ -37,12 +39,20 @@ typedef struct {
     uint64_t came; // CLOCK_REALTIME, ns
 } ProbeRecord;
 
+// It ran at AT (CLOCK_REALTIME), and should have run so many ns before.
+typedef struct {
+    uint64_t at, ns;
+} Lateness;
+
 typedef struct {
     int udp, timer;
     ProbeRecord *records; // room for MOST_RECORDS; pages that are not used cost nothing
     size_t count;
-    uint64_t sequence, skipped, late, worst_late, worst_late_at, unsendable;
+    uint64_t sequence, skipped, unsendable;
     uint64_t due; // CLOCK_MONOTONIC
+    Lateness late[MOST_LATE];
+    size_t late_count;
+    uint64_t worst_late;
 } Probe;
 
 static uint64_t now_ns(clockid_t clock)
@@ -55,12 +65,10 @@ static uint64_t now_ns(clockid_t clock)
 static void note_lateness(Probe *probe)
 {
     uint64_t now = now_ns(CLOCK_MONOTONIC), late = now > probe->due ? now - probe->due : 0;
-    if (late > LATE_NS)
-        probe->late++;
-    if (late > probe->worst_late) {
+    if (late > probe->worst_late)
         probe->worst_late = late;
-        probe->worst_late_at = now_ns(CLOCK_REALTIME);
-    }
+    if (late > LATE_NS && probe->late_count < MOST_LATE)
+        probe->late[probe->late_count++] = (Lateness){now_ns(CLOCK_REALTIME), late};
 }
 
 static void ask(Probe *probe)
@@ -170,6 +178,18 @@ static bool save(const Probe *probe, const char *path)
     return !fclose(file) && done == probe->count;
 }
 
+static void print_summary(const Probe *probe)
+{
+    printf("{\"sent\": %llu, \"answered\": %zu, \"skipped\": %llu, \"unsendable\": %llu, "
+           "\"worst_late_us\": %llu, \"late\": [",
+           (unsigned long long)probe->sequence, probe->count, (unsigned long long)probe->skipped,
+           (unsigned long long)probe->unsendable, (unsigned long long)(probe->worst_late / 1000));
+    for (size_t i = 0; i < probe->late_count; i++)
+        printf("%s[%.6f, %.6f]", i ? ", " : "", (double)probe->late[i].at / 1e9,
+               (double)probe->late[i].ns / 1e9);
+    printf("]}\n");
+}
+
 int main(int argc, char **argv)
 {
     static Probe probe;
@@ -183,10 +203,6 @@ int main(int argc, char **argv)
         perror(argv[3]);
         return 1;
     }
-    printf("{\"sent\": %llu, \"answered\": %zu, \"skipped\": %llu, \"unsendable\": %llu, "
-           "\"late\": %llu, \"worst_late_us\": %llu, \"worst_late_at\": %.6f}\n",
-           (unsigned long long)probe.sequence, probe.count, (unsigned long long)probe.skipped,
-           (unsigned long long)probe.unsendable, (unsigned long long)probe.late,
-           (unsigned long long)(probe.worst_late / 1000), (double)probe.worst_late_at / 1e9);
+    print_summary(&probe);
     return 0;
 }

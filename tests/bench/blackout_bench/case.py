@@ -156,6 +156,7 @@ def summary(runs):
         "total_s": mean(runs, "total_s"), "written_mib": mean(runs, "written_mib"),
         "read_mib": mean(runs, "read_mib"), "lost_work_s": mean(runs, "lost_work_s"),
         "rate_after": mean(runs, "rate_after"),
+        "probe_late_in_blackout_ms": max((run["probe_late_in_it_ms"] for run in runs), default=None),
         "worst_probe_late_us": max((run["probe"]["worst_late_us"] for run in runs), default=None),
         "faults": {key: max(each[key] for each in faults) for key in faults[0]} if faults else None,
         "each": runs,

@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass
 
+SILENCES = 5  # to tell: when they began and how long they were
 AFTER_SECONDS = 1.5   # of probing after a move
 GUEST_SECONDS = 0.5   # around a silence: where the guest's own longest gap is looked for
 RATE_SECONDS = 3.0    # at the end of the window: the rate after the move
@@ -28,6 +29,9 @@ def figures(seen, move, calm):
     return {
         "blackout_ms": ms(gap.blackout),
         "blackout_begins_s": round(gap.start - move.asked, 4),
+        "probe_late_in_it_ms": ms(seen.probe_late(gap)),
+        "silences": [[round(each.start - move.asked, 4), ms(each.blackout)] for each in
+                     seen.longest_gaps(move.asked, move.settled + AFTER_SECONDS, SILENCES)],
         "guest_blackout_ms": ms(stopped + ticks),
         "guest_clock_stopped_ms": ms(stopped),
         "guest_longest_gap_ms": ms(ticks),

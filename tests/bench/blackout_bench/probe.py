@@ -61,6 +61,7 @@ class Seen:
     """Answers in the order they came. Times are Unix times in seconds."""
 
     def __init__(self, path, summary):
+        self.late = [(at - late, at) for at, late in summary.pop("late")]
         self.summary = summary
         with open(path, "rb") as file:
             records = list(RECORD.iter_unpack(file.read()))
@@ -84,12 +85,20 @@ class Seen:
 
     def longest_gap(self, begin, end):
         """The longest silence that begins or ends between the two points in time."""
-        first, last = max(0, bisect_right(self.came, begin) - 1), bisect_left(self.came, end)
-        if last >= len(self.came):
+        if end > self.came[-1]:
             raise BenchError(f"the guest went silent {self.came[-1] - begin:.3f} s after the move "
                              f"was asked for, and was so {end - begin:.1f} s after it")
-        return max((Gap(self.came[i], self.came[i + 1]) for i in range(first, last)),
-                   key=lambda gap: gap.end - gap.start)
+        return self.longest_gaps(begin, end, 1)[0]
+
+    def longest_gaps(self, begin, end, count):
+        """The longest silences between the two points in time, the longest first."""
+        first, last = max(0, bisect_right(self.came, begin) - 1), bisect_left(self.came, end)
+        gaps = [Gap(self.came[i], self.came[i + 1]) for i in range(first, min(last, len(self.came) - 1))]
+        return sorted(gaps, key=lambda gap: gap.start - gap.end)[:count]
+
+    def probe_late(self, gap):
+        """Seconds of the silence in which the probe itself did not run."""
+        return sum(max(0.0, min(gap.end, end) - max(gap.start, start)) for start, end in self.late)
 
     def work_at(self, when):
         """The guest's work, linear between two answers."""

@@ -11,7 +11,8 @@ def _median(case):
 
 
 def _ratio(what, above, below, case, keys=KEY):
-    if not above or not below:
+    """None where it would say nothing: lost work can be less than nothing, as rates vary."""
+    if above is None or below is None or above < 0 or below <= 0:
         return None
     return {"what": what, "value": round(above / below, 3)} | {key: case[key] for key in keys}
 

@@ -7,10 +7,10 @@ QUIET = 0.1  # of the CPU time
 
 COLUMNS = (
     # head, unit, align right
-    ("peer", "", False), ("RAM", "MiB", True), ("used", "MiB", True), ("storage", "MB/s", True),
-    ("dirty", "MB/s", True), ("runs", "", True), ("blackout p50", "ms", True), ("p99", "ms", True),
-    ("max", "ms", True), ("guest p50", "ms", True), ("idle", "ms", True), ("total", "s", True),
-    ("written", "MiB", True), ("read", "MiB", True), ("lost work", "s", True), ("after", "%", True),
+    ("", "", False), ("runs", "", True), ("blackout", "p50 ms", True), ("p99", "ms", True),
+    ("max", "ms", True), ("guest", "p50 ms", True), ("idle", "p50 ms", True), ("total", "s", True),
+    ("used", "MiB", True), ("written", "MiB", True), ("read", "MiB", True), ("lost work", "s", True),
+    ("after", "%", True),
 )
 
 
@@ -27,12 +27,10 @@ def _row(case):
                               ("blackout_ms", "guest_blackout_ms", "idle_gap_ms"))
     after = case["rate_after"]
     return [
-        case["peer"], number(case["ram_mib"]), number(case["used_mib"]),
-        number(case["storage_mb_s"]) if case["storage_mb_s"] else "no limit",
-        number(case["dirty_mb_s"]), number(case["runs"]), number(blackout.get("p50"), 1),
+        f"  {case['peer']}", number(case["runs"]), number(blackout.get("p50"), 1),
         number(blackout.get("p99"), 1), number(blackout.get("max"), 1), number(inside.get("p50"), 1),
-        number(idle.get("p50"), 1), number(case["total_s"], 1), number(case["written_mib"]),
-        number(case["read_mib"]), number(case["lost_work_s"], 2),
+        number(idle.get("p50"), 1), number(case["total_s"], 1), number(case["used_mib"]),
+        number(case["written_mib"]), number(case["read_mib"]), number(case["lost_work_s"], 2),
         number(after * 100 if after is not None else None),
     ]
 
@@ -45,19 +43,22 @@ def _lines(rows, columns):
         yield "  ".join(cells).rstrip()
 
 
+def _limit(case):
+    return f"{case['storage_mb_s']} MB/s" if case["storage_mb_s"] else "no limit"
+
+
 def _table(cases):
     heads = [[column[0] for column in COLUMNS], [column[1] for column in COLUMNS]]
-    rows = [_row(case) for case in cases]
-    lines = list(_lines(heads + rows, COLUMNS))
+    lines = list(_lines(heads + [_row(case) for case in cases], COLUMNS))
     yield from lines[:2]
-    yield "-" * max(map(len, lines))
     group = None
     for case, line in zip(cases, lines[2:]):
-        here = (case["ram_mib"], case["storage_mb_s"], case["dirty_mb_s"])
-        if group not in (None, here):
-            yield ""
+        here = (f"{case['ram_mib']} MiB ({case['filled_mib']} filled), storage: {_limit(case)}, "
+                f"dirty {case['dirty_mb_s']} MB/s")
+        if group != here:
+            yield here
         group = here
-        yield line + ("   FAILED" if case["failed"] else "")
+        yield line + ("  FAILED" if case["failed"] else "")
 
 
 def _order(case):
@@ -68,16 +69,15 @@ def _order(case):
 def _validation(storage):
     yield f"storage: {storage['description']}; MB/s as dd measured it"
     for found in storage["validation"]:
-        limit = f"{found['storage_mb_s']} MB/s" if found["storage_mb_s"] else "no limit"
         values = ", ".join(f"{key.replace('_', ' ')} {number(value)}" for key, value in found.items()
                            if key not in ("storage_mb_s", "ok"))
-        yield f"  {limit:>9}: {values}{'' if found['ok'] else '   THE LIMIT DOES NOT HOLD'}"
+        yield f"  {_limit(found):>9}: {values}{'' if found['ok'] else '   THE LIMIT DOES NOT HOLD'}"
 
 
 def _ratio_line(ratio):
     sizes = f"{ratio['ram_mib']} MiB, " if "ram_mib" in ratio else ""
-    limit = f"{ratio['storage_mb_s']} MB/s" if ratio["storage_mb_s"] else "no limit"
-    return f"  {number(ratio['value'], 2):>8}  {ratio['what']} ({sizes}{limit}, dirty {ratio['dirty_mb_s']})"
+    return (f"  {number(ratio['value'], 2):>8}  {ratio['what']} ({sizes}{_limit(ratio)}, dirty "
+            f"{ratio['dirty_mb_s']})")
 
 
 def _faults(cases):
@@ -85,8 +85,7 @@ def _faults(cases):
         if case["faults"]:
             told = ", ".join(f"{key.removeprefix('fault_').removesuffix('_us')} {value}"
                              for key, value in case["faults"].items())
-            limit = f"{case['storage_mb_s']} MB/s" if case["storage_mb_s"] else "no limit"
-            yield (f"  {case['peer']:<15} {case['ram_mib']:>5} MiB, {limit:>9}, dirty "
+            yield (f"  {case['peer']:<15} {case['ram_mib']:>5} MiB, {_limit(case):>9}, dirty "
                    f"{case['dirty_mb_s']:>2}: {told}")
 
 
@@ -104,6 +103,10 @@ def text(results, ratios):
     yield ""
     yield "guest: by the guest's clock.  idle: the longest silence before a move.  lost work: of the 30 s"
     yield "from when the move was asked for.  after: the work's rate then, against before.  --help has all."
+    late = [case["probe_late_in_blackout_ms"] for case in cases
+            if case["probe_late_in_blackout_ms"] is not None]
+    if late:
+        yield f"The probe itself was late in a blackout for {max(late):.1f} ms at most."
     if ratios:
         yield from ["", "ratios"] + [_ratio_line(ratio) for ratio in ratios]
     faults = list(_faults(cases))
@@ -111,5 +114,5 @@ def text(results, ratios):
         yield from ["", "page faults while pages are loaded, us (the worst move of each case)"] + faults
     for case in cases:
         if case["failed"]:
-            yield (f"FAILED {case['peer']} {case['ram_mib']} MiB, storage {case['storage_mb_s']}, "
+            yield (f"FAILED {case['peer']} {case['ram_mib']} MiB, storage {_limit(case)}, "
                    f"dirty {case['dirty_mb_s']}: {case['failed']}")
