@@ -50,6 +50,8 @@ class Results:
             if old["machine"][name] != self.all["machine"][name]:
                 raise SystemExit(f"blackout: {self._path} was measured with another {name}: "
                                  f"{old['machine'][name]}")
+        if old["plan"]["quick"] != self.all["plan"]["quick"]:
+            raise SystemExit(f"blackout: {self._path} and this are not both --quick, or both not")
         self.all["cases"] = old["cases"]
         self.all["storage"] = old["storage"]
 

@@ -26,15 +26,17 @@ class Storage:
     """From creation to close()."""
 
     def __init__(self, folder, size_mib):
-        self.path = Path(folder) / f"vmferry-bench-{os.getpid()}.img"
+        path = Path(folder) / f"vmferry-bench-{os.getpid()}.img"
         if not (CGROUP / "blkio.throttle.write_bps_device").exists():
             raise BenchError(f"{CGROUP} has no blkio.throttle.*: storage cannot be throttled")
-        self.device = LoopDevice(self.path, size_mib * MIB)
+        self.device = LoopDevice(path, size_mib * MIB)
         self._name = os.path.basename(
             os.path.realpath(f"/sys/dev/block/{self.device.major}:{self.device.minor}"))
-        with open(self.path, "r+b") as file:
+        with open(path, "r+b") as file:
             for _ in range(size_mib):
                 file.write(bytes(MIB))
+        path.unlink()  # the device has it; whatever ends us, it goes with us
+        self.throttle(0)
         subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", "-E",
                         "nodiscard,lazy_itable_init=0,lazy_journal_init=0", f"/dev/{self._name}"],
                        check=True, stdout=subprocess.DEVNULL)
@@ -43,7 +45,6 @@ class Storage:
     def close(self):
         self.throttle(0)
         self.device.close()
-        self.path.unlink(missing_ok=True)
 
     def throttle(self, mb_s):
         """MB (10^6 bytes) a second, reading and writing each; 0 = no limit."""
