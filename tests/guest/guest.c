@@ -10,9 +10,16 @@
 //   sum         sum HEX, of all filled memory
 //   dirty MBPS  ok; rewrites the pages of a 64 MiB buffer at that rate (MB/s), 0 stops
 //   gap         gap MONOTONIC_NS BOOTTIME_NS, the longest time between two ticks since last asked
+//   work MBPS   ok; computes on all filled memory from now on and writes pages of it at that rate
+//               (MB/s); its progress is in the answers by UDP on the same port (echo.h, work.h)
+//   worksum     worksum HEX WRITES, of all filled memory as if WRITES had not been; ends the work
 //   disk N      disk COUNT; appends N records of 4 KiB to /dev/vda and flushes; all there are now
 //   diskcheck   diskcheck COUNT, when all records are whole and in order, none lost
 //   (any)       err TEXT
+#include "echo.h"
+#include "numbers.h"
+#include "work.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -39,28 +46,18 @@
 
 enum {
     PORT = 7777,
-    PAGE = 4096,
     LINE_MAX_BYTES = 256,
     BUTTONS_MAX = 8,
     TICK_NS = 1000000,
     DIRTY_BYTES = 64 << 20,
-    WORDS = PAGE / 8,
 };
 
 #define RECORD_MAGIC 0x766d66657272790aULL
-#define MIX 0x9e3779b97f4a7c15ULL
 
 static atomic_ullong counter;
 static uint64_t boot_id;
 
-// ---- clocks, numbers
-
-static uint64_t clock_ns(clockid_t clock)
-{
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
-}
+// ---- clocks
 
 static void sleep_until(uint64_t ns)
 {
@@ -68,59 +65,6 @@ static void sleep_until(uint64_t ns)
                              .tv_nsec = (long)(ns % 1000000000ULL)};
     while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
         ;
-}
-
-// xoshiro256+ of Blackman and Vigna, seeded by splitmix64.
-typedef struct {
-    uint64_t s[4];
-} Random;
-
-static uint64_t rotate(uint64_t value, int bits)
-{
-    return value << bits | value >> (64 - bits);
-}
-
-static Random random_seeded(uint64_t seed)
-{
-    Random random;
-    for (int i = 0; i < 4; i++) {
-        uint64_t z = seed += MIX;
-        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;
-        z = (z ^ z >> 27) * 0x94d049bb133111ebULL;
-        random.s[i] = z ^ z >> 31;
-    }
-    return random;
-}
-
-static inline uint64_t random_next(Random *random)
-{
-    uint64_t *s = random->s;
-    uint64_t result = s[0] + s[3];
-    uint64_t t = s[1] << 17;
-    s[2] ^= s[0];
-    s[3] ^= s[1];
-    s[1] ^= s[2];
-    s[0] ^= s[3];
-    s[2] ^= t;
-    s[3] = rotate(s[3], 45);
-    return result;
-}
-
-static void random_words(Random *random, uint64_t *words, size_t count)
-{
-    Random local = *random; // words could alias *random: a copy stays in registers
-    for (size_t i = 0; i < count; i++)
-        words[i] = random_next(&local);
-    *random = local;
-}
-
-// Order matters: a page in another one's place changes the sum.
-static uint64_t checksum(const uint64_t *words, size_t count)
-{
-    uint64_t sum = count;
-    for (size_t i = 0; i < count; i++)
-        sum = rotate((sum ^ words[i]) * MIX, 29);
-    return sum;
 }
 
 // Long work gives way to the threads that answer.
@@ -160,6 +104,7 @@ static void *tick(void *unused)
         sleep_until(due);
         uint64_t m = clock_ns(CLOCK_MONOTONIC), b = clock_ns(CLOCK_BOOTTIME);
         note_gap(m - monotonic, b - boottime);
+        echo_note_gap(m - monotonic);
         monotonic = m;
         boottime = b;
         if (m > due + 10 * TICK_NS)
@@ -180,16 +125,15 @@ static void reply_gap(char *reply, size_t size)
 
 // ---- memory
 
-static pthread_mutex_t fill_lock = PTHREAD_MUTEX_INITIALIZER;
-static uint64_t *filled;
-static size_t filled_bytes;
+Fill filled = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static bool fill(size_t bytes)
 {
-    if (filled)
-        munmap(filled, filled_bytes);
-    filled = NULL;
-    filled_bytes = 0;
+    if (filled.words)
+        munmap(filled.words, filled.bytes);
+    filled.words = NULL;
+    filled.bytes = 0;
+    filled.generation++;
     if (!bytes)
         return true;
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -198,17 +142,17 @@ static bool fill(size_t bytes)
     madvise(memory, bytes, MADV_HUGEPAGE); // fewer faults; they are most of the time without KVM
     Random random = random_seeded(boot_id);
     random_words(&random, memory, bytes / sizeof(uint64_t));
-    filled = memory;
-    filled_bytes = bytes;
+    filled.words = memory;
+    filled.bytes = bytes;
     return true;
 }
 
 static void reply_fill(unsigned long mib, char *reply, size_t size)
 {
     become_nice();
-    pthread_mutex_lock(&fill_lock);
+    pthread_mutex_lock(&filled.lock);
     bool done = fill((size_t)mib << 20);
-    pthread_mutex_unlock(&fill_lock);
+    pthread_mutex_unlock(&filled.lock);
     become_usual();
     snprintf(reply, size, done ? "ok" : "err no memory");
 }
@@ -216,9 +160,9 @@ static void reply_fill(unsigned long mib, char *reply, size_t size)
 static void reply_sum(char *reply, size_t size)
 {
     become_nice();
-    pthread_mutex_lock(&fill_lock);
-    uint64_t sum = checksum(filled, filled_bytes / sizeof(uint64_t));
-    pthread_mutex_unlock(&fill_lock);
+    pthread_mutex_lock(&filled.lock);
+    uint64_t sum = checksum(filled.words, filled.bytes / sizeof(uint64_t));
+    pthread_mutex_unlock(&filled.lock);
     become_usual();
     snprintf(reply, size, "sum %016llx", (unsigned long long)sum);
 }
@@ -244,7 +188,7 @@ static void *dirty(void *memory)
     return NULL;
 }
 
-static void *dirty_memory; // also: the thread is there; under fill_lock
+static void *dirty_memory; // also: the thread is there; under filled.lock
 
 static bool dirty_start(void)
 {
@@ -262,10 +206,29 @@ static bool dirty_start(void)
 static void reply_dirty(unsigned long rate, char *reply, size_t size)
 {
     dirty_rate = rate;
-    pthread_mutex_lock(&fill_lock);
+    pthread_mutex_lock(&filled.lock);
     bool done = dirty_start();
-    pthread_mutex_unlock(&fill_lock);
+    pthread_mutex_unlock(&filled.lock);
     snprintf(reply, size, done ? "ok" : "err no memory");
+}
+
+static void reply_work(unsigned long rate, char *reply, size_t size)
+{
+    snprintf(reply, size, work_start(boot_id, rate) ? "ok" : "err nothing is filled");
+}
+
+static void reply_worksum(char *reply, size_t size)
+{
+    work_stop();
+    become_nice();
+    WorkCheck check = work_check();
+    become_usual();
+    if (check.found != check.writes)
+        snprintf(reply, size, "err %llu writes, but the pages show %llu",
+                 (unsigned long long)check.writes, (unsigned long long)check.found);
+    else
+        snprintf(reply, size, "worksum %016llx %llu", (unsigned long long)check.sum,
+                 (unsigned long long)check.writes);
 }
 
 // ---- disk
@@ -396,6 +359,10 @@ static void answer(const char *line, char *reply, size_t size, unsigned long *pu
         reply_sum(reply, size);
     else if (fields == 2 && !strcmp(word, "dirty"))
         reply_dirty(number, reply, size);
+    else if (fields == 2 && !strcmp(word, "work"))
+        reply_work(number, reply, size);
+    else if (fields == 1 && !strcmp(word, "worksum"))
+        reply_worksum(reply, size);
     else if (fields == 1 && !strcmp(word, "gap"))
         reply_gap(reply, size);
     else if (fields == 2 && !strcmp(word, "disk"))
@@ -579,6 +546,7 @@ int main(void)
         boot_id = clock_ns(CLOCK_REALTIME);
     signal(SIGPIPE, SIG_IGN);
     start_ticks();
+    echo_start(PORT, &counter, boot_id);
     polls[0] = (struct pollfd){.fd = listen_on(PORT), .events = POLLIN};
     nfds_t count = 1 + open_buttons(polls + 1);
     printf("guest: up %016llx\n", (unsigned long long)boot_id);

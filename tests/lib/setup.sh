@@ -12,6 +12,9 @@ packages="
   qemu-system-x86 qemu-utils qemu-block-extra
   tgt iproute2 python3 busybox-static linux-image-cloud-amd64 ca-certificates
 "
+# Only tests/bench/blackout needs these: the peers' side.
+# shellcheck disable=SC2034
+bench_packages="libvirt-daemon-system libvirt-clients"
 
 install_packages() {
     local missing=() package
