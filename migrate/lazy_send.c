@@ -10,6 +10,10 @@ enum {
     // Bulk is read in shorter runs, one at a time, while the guest faults: its reads wait less.
     QUIET_US = 100 * 1000,
     SHORT_RUN = FERRY_NEAR_PAGES,
+    // The guest has begun to run, and has much to do: bulk would take CPU time from it.
+    GRACE_US = 250 * 1000,
+    GRACE_MS = 20, // between two looks then
+    WAIT_MS = 200,
     // Pages between two stretches that are cheaper to read than to leave out.
     SMALL_GAP = 8,
     RESERVE = 16, // reads kept for faults
@@ -44,8 +48,8 @@ struct FerryLazySend {
     Work works[FERRY_RUNS];
     unsigned busy[N_KINDS]; // works of each
     uint64_t bytes;
-    gint64 last_fault;
-    bool hurry;
+    gint64 last_fault, began;
+    bool linear, hurry;
     GArray *latencies; // of uint32_t
 };
 
@@ -56,8 +60,15 @@ static bool is_present(const FerryLazySend *send, uint64_t page)
     return ferry_image_reader_state(send->reader, page) == FERRY_PAGE_PRESENT;
 }
 
+static bool in_grace(const FerryLazySend *send)
+{
+    return !send->linear && !send->hurry && g_get_monotonic_time() - send->began < GRACE_US;
+}
+
 static FerryRun *take_bulk(FerryLazySend *send)
 {
+    if (in_grace(send) && !ferry_page_queue_warm(send->queue))
+        return NULL;
     bool quiet = send->hurry || g_get_monotonic_time() - send->last_fault > QUIET_US;
     bool urgent = !send->hurry && ferry_page_queue_urgent(send->queue);
     Kind kind = ferry_page_queue_near(send->queue) ? NEAR : BULK;
@@ -248,12 +259,13 @@ static Work *next_work(FerryLazySend *send)
     return send->hurry || !ferry_page_queue_urgent(send->queue) ? bulk : NULL;
 }
 
-bool ferry_lazy_send_step(FerryLazySend *send, bool *idle, GError **error)
+bool ferry_lazy_send_step(FerryLazySend *send, bool *idle, int *wait_ms, GError **error)
 {
     if (!take_reads(send, error) || !begin_works(send, error))
         return false;
     Work *work = next_work(send);
     *idle = work == NULL;
+    *wait_ms = in_grace(send) ? GRACE_MS : WAIT_MS;
     return work == NULL || send_some(send, work, error);
 }
 
@@ -266,6 +278,8 @@ FerryLazySend *ferry_lazy_send_new(FerryImageReader *reader, FerryReads *reads,
     send->reader = reader;
     send->reads = reads;
     send->out = out;
+    send->linear = linear;
+    send->began = g_get_monotonic_time();
     send->queue =
         ferry_page_queue_new(ferry_image_reader_descriptor(reader)->total_pages, linear);
     send->latencies = g_array_new(FALSE, FALSE, sizeof(uint32_t));

@@ -25,8 +25,8 @@ void ferry_lazy_send_fault(FerryLazySend *send, uint64_t page, uint64_t n, gint6
 void ferry_lazy_send_hurry(FerryLazySend *send);
 
 // Takes what was read, begins further reads and writes some pages. IDLE: nothing is left to do before
-// ferry_reads_fd is readable or the guest asks for something.
-bool ferry_lazy_send_step(FerryLazySend *send, bool *idle, GError **error);
+// ferry_reads_fd is readable, the guest asks for something, or WAIT_MS have gone by.
+bool ferry_lazy_send_step(FerryLazySend *send, bool *idle, int *wait_ms, GError **error);
 bool ferry_lazy_send_done(const FerryLazySend *send); // all that is present was sent
 
 uint64_t ferry_lazy_send_bytes(const FerryLazySend *send); // of present pages

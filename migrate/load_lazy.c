@@ -221,7 +221,7 @@ static bool obey(Lazy *lazy, GError **error)
 }
 
 // Until storage, guest or agent have something for us, or it is time to tell how it goes.
-static void wait_for_more(const Lazy *lazy)
+static void wait_for_more(const Lazy *lazy, int wait_ms)
 {
     struct pollfd inputs[] = {
         {.fd = lazy->load->fd, .events = POLLIN},
@@ -230,7 +230,7 @@ static void wait_for_more(const Lazy *lazy)
          .events = POLLIN},
     };
     if (inputs[1].fd >= 0 || ferry_reads_under_way(lazy->load->reads) == 0)
-        poll(inputs, G_N_ELEMENTS(inputs), PROGRESS_US / 1000);
+        poll(inputs, G_N_ELEMENTS(inputs), wait_ms);
 }
 
 // Behind the pages, and with the guest answered in between: what is left of the index.
@@ -249,15 +249,16 @@ static bool send_pages(Lazy *lazy, GError **error)
 {
     const FerryDescriptor *descriptor = ferry_image_reader_descriptor(lazy->reader);
     bool idle = false, done = false;
+    int wait_ms = 0;
     while (!done) {
         g_autoptr(GError) failed = NULL;
         bool fine = listen_to_qemu(lazy, &failed) && obey(lazy, &failed) &&
-                    ferry_lazy_send_step(lazy->send, &idle, &failed);
+                    ferry_lazy_send_step(lazy->send, &idle, &wait_ms, &failed);
         bool sent = fine && ferry_lazy_send_done(lazy->send);
         if (sent)
             fine = check_some(lazy, &failed);
         else if (fine && idle)
-            wait_for_more(lazy);
+            wait_for_more(lazy, wait_ms);
         if (!fine) {
             g_propagate_error(error, g_steal_pointer(&failed));
             return false;

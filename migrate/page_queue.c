@@ -319,6 +319,11 @@ bool ferry_page_queue_near(FerryPageQueue *queue)
     return next_near(queue).n > 0;
 }
 
+bool ferry_page_queue_warm(FerryPageQueue *queue)
+{
+    return next_near(queue).n > 0 || queue->next_hot < queue->hot->len;
+}
+
 bool ferry_page_queue_urgent(const FerryPageQueue *queue)
 {
     if (queue->flying_faults > 0 || !g_queue_is_empty((GQueue *)&queue->faults))

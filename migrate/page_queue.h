@@ -56,5 +56,6 @@ void ferry_page_queue_finish(FerryPageQueue *queue, FerryRun *run);
 void ferry_page_queue_known(FerryPageQueue *queue, uint64_t page);
 
 bool ferry_page_queue_near(FerryPageQueue *queue);         // the next run, if no fault, is near one
+bool ferry_page_queue_warm(FerryPageQueue *queue);         // or on the hot list
 bool ferry_page_queue_urgent(const FerryPageQueue *queue); // the guest waits for something
 bool ferry_page_queue_done(const FerryPageQueue *queue);   // nothing to take, nothing on its way
