@@ -105,7 +105,15 @@ static void pager_failed(FerryPager *pager, const GError *error, gpointer data)
         ferry_target_loaded(in->target, "", 0, error);
 }
 
+static void pager_ahead(FerryPager *pager, uint64_t bytes, gpointer data)
+{
+    (void)pager;
+    AgentMoveIn *in = data;
+    ferry_target_ahead(in->target, bytes);
+}
+
 static const FerryPagerEvents pager_events = {
+    .ahead = pager_ahead,
     .connected = pager_connected,
     .loaded = pager_loaded,
     .failed = pager_failed,

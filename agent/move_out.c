@@ -270,6 +270,13 @@ static void start_save(void *env, uint64_t epoch)
     out->poll_timer = g_timeout_add(POLL_MS, poll_migration, out);
 }
 
+static void ahead(void *env, uint64_t bytes)
+{
+    AgentMoveOut *out = env;
+    if (out->saver != NULL)
+        ferry_saver_ahead(out->saver, bytes);
+}
+
 static void end_known(HvVm *hv, const HvMigration *migration, const GError *error, gpointer data);
 
 static gboolean look_for_end(gpointer data)
@@ -476,6 +483,7 @@ static const FerrySourceOps source_ops = {
     .write_record = write_record,
     .read_record = read_record,
     .start_save = start_save,
+    .ahead = ahead,
     .end_save = end_save,
     .cont = cont,
     .quit = quit,

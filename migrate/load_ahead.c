@@ -5,7 +5,10 @@
 
 #include <poll.h>
 
-enum { ON_THE_WAY = 256 * 1024 }; // to QEMU, which the package has to wait for
+enum {
+    ON_THE_WAY = 256 * 1024, // to QEMU, which the package has to wait for
+    TELL_US = 25 * 1000,
+};
 
 struct FerryLoadAhead {
     FerryPreload *preload;
@@ -13,6 +16,8 @@ struct FerryLoadAhead {
     int fd;
     FerryStreamOut *out; // NULL: QEMU was sent nothing
     bool in_part;
+    uint64_t told;
+    gint64 told_at;
     bool counts; // what was sent is of the image that was sealed
 };
 
@@ -65,7 +70,19 @@ void ferry_load_ahead_free(FerryLoadAhead *ahead)
     g_free(ahead);
 }
 
-bool ferry_load_ahead_run(FerryLoadAhead *ahead, FerryCommands *commands, GError **error)
+static void tell_sometimes(FerryLoadAhead *ahead, void (*tell)(uint64_t bytes))
+{
+    gint64 now = g_get_monotonic_time();
+    uint64_t bytes = ferry_preload_taken(ahead->preload);
+    if (bytes == ahead->told || now - ahead->told_at < TELL_US)
+        return;
+    ahead->told = bytes;
+    ahead->told_at = now;
+    tell(bytes);
+}
+
+bool ferry_load_ahead_run(FerryLoadAhead *ahead, FerryCommands *commands,
+                          void (*tell)(uint64_t bytes), GError **error)
 {
     int more_in_ms = 0;
     bool fine = true;
@@ -75,6 +92,7 @@ bool ferry_load_ahead_run(FerryLoadAhead *ahead, FerryCommands *commands, GError
                                   error);
         inputs[1] = (struct pollfd){.fd = ferry_reads_fd(ahead->reads), .events = POLLIN};
         bool at_once = inputs[1].fd < 0 && ferry_reads_under_way(ahead->reads) > 0;
+        tell_sometimes(ahead, tell);
         if (fine)
             poll(inputs, 2, at_once ? 0 : more_in_ms);
     }

@@ -16,8 +16,10 @@ FerryLoadAhead *ferry_load_ahead_new(FerryArea *area, FerryReads *reads, int fd,
 void ferry_load_ahead_free(FerryLoadAhead *ahead);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(FerryLoadAhead, ferry_load_ahead_free)
 
-// Blocks until COMMANDS has input or ends. Only a QEMU that went away is an error.
-bool ferry_load_ahead_run(FerryLoadAhead *ahead, FerryCommands *commands, GError **error);
+// Blocks until COMMANDS has input or ends; meanwhile tells how many bytes of pages QEMU has got, 40
+// times a second at most. Only a QEMU that went away is an error.
+bool ferry_load_ahead_run(FerryLoadAhead *ahead, FerryCommands *commands,
+                          void (*tell)(uint64_t bytes), GError **error);
 
 // Takes back from QEMU what is not in READER's image, which is sealed, and returns the stream, ready
 // for the package; the caller frees it. NULL without error: nothing was sent.

@@ -221,7 +221,7 @@ static bool obey(Lazy *lazy, GError **error)
 }
 
 // Until storage, guest or agent have something for us, or it is time to tell how it goes.
-static void wait_for_more(const Lazy *lazy, int wait_ms)
+static void wait_for_more(Lazy *lazy, int wait_ms)
 {
     struct pollfd inputs[] = {
         {.fd = lazy->load->fd, .events = POLLIN},
@@ -231,6 +231,7 @@ static void wait_for_more(const Lazy *lazy, int wait_ms)
     };
     if (inputs[1].fd >= 0 || ferry_reads_under_way(lazy->load->reads) == 0)
         poll(inputs, G_N_ELEMENTS(inputs), wait_ms);
+    lazy->looked_at = g_get_monotonic_time(); // nothing had come before it ended
 }
 
 // Behind the pages, and with the guest answered in between: what is left of the index.

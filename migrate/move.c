@@ -5,9 +5,9 @@
 
 static const char *const message_names[FERRY_N_MESSAGES] = {
     [FERRY_MESSAGE_REHEARSE] = "rehearse", [FERRY_MESSAGE_READY] = "ready",
-    [FERRY_MESSAGE_REFUSED] = "refused",   [FERRY_MESSAGE_SEALED] = "sealed",
-    [FERRY_MESSAGE_RUNNING] = "running",   [FERRY_MESSAGE_ABORT] = "abort",
-    [FERRY_MESSAGE_ABORTED] = "aborted",
+    [FERRY_MESSAGE_REFUSED] = "refused",   [FERRY_MESSAGE_AHEAD] = "ahead",
+    [FERRY_MESSAGE_SEALED] = "sealed",     [FERRY_MESSAGE_RUNNING] = "running",
+    [FERRY_MESSAGE_ABORT] = "abort",       [FERRY_MESSAGE_ABORTED] = "aborted",
 };
 
 const char *ferry_message_name(FerryMessageType type)

@@ -10,6 +10,7 @@ typedef enum {
     FERRY_MESSAGE_REHEARSE, // source: can you take this VM? Prepare for it.
     FERRY_MESSAGE_READY,    // target: QEMU waits, everything was reached
     FERRY_MESSAGE_REFUSED,  // target: no; nothing is left here (reason)
+    FERRY_MESSAGE_AHEAD,    // target: so much of the image that is being saved is loaded (bytes_read)
     FERRY_MESSAGE_SEALED,   // source: the image of `epoch` is durable; my guest is paused
     FERRY_MESSAGE_RUNNING,  // target: committed `epoch`; the VM is mine
     FERRY_MESSAGE_ABORT,    // source: give it up, if you have not committed
@@ -26,7 +27,7 @@ typedef struct {
     const char *machine;      // REHEARSE: QEMU's machine type
     const char *qemu_version; // REHEARSE
     const char *reason;       // REFUSED, ABORTED, ABORT; RUNNING: set when the guest did not start
-    uint64_t bytes_read;      // RUNNING: from storage
+    uint64_t bytes_read;      // RUNNING: from storage; AHEAD: of pages
     const char *mode;         // RUNNING: how it was loaded
 } FerryMessage;
 

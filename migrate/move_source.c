@@ -292,6 +292,10 @@ void ferry_source_message(FerrySource *source, const FerryMessage *message)
             fail(source, error);
         }
         break;
+    case FERRY_MESSAGE_AHEAD:
+        if (source->state == SOURCE_SAVING)
+            source->ops->ahead(source->env, message->bytes_read);
+        break;
     case FERRY_MESSAGE_RUNNING:
         if (source->state == SOURCE_WAITING) {
             source->times.target_bytes_read = message->bytes_read;

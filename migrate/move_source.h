@@ -32,6 +32,8 @@ typedef struct {
     // Saver and QEMU's outgoing migration; ferry_source_flushed and ferry_source_qemu_migrated, or
     // ferry_source_save_failed.
     void (*start_save)(void *env, uint64_t epoch);
+    // The target has loaded so much of it by now: the saver need not be much faster.
+    void (*ahead)(void *env, uint64_t bytes);
     // Ends saver and migration; then ferry_source_save_ended.
     void (*end_save)(void *env);
     void (*cont)(void *env); // then ferry_source_continued

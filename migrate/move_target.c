@@ -332,6 +332,15 @@ void ferry_target_written(FerryTarget *target, const FerryRecord *record, const 
     }
 }
 
+void ferry_target_ahead(FerryTarget *target, uint64_t bytes)
+{
+    if (target->state != TARGET_READY)
+        return;
+    target->bytes_read = bytes;
+    send_to_source(target, FERRY_MESSAGE_AHEAD, NULL);
+    target->bytes_read = 0;
+}
+
 void ferry_target_loaded(FerryTarget *target, const char *mode, uint64_t bytes_read,
                          const GError *error)
 {

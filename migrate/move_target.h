@@ -59,6 +59,8 @@ void ferry_target_timer(FerryTarget *target);
 void ferry_target_prepared(FerryTarget *target, const GError *error);
 void ferry_target_read(FerryTarget *target, const FerryRecord *record, const GError *error);
 void ferry_target_written(FerryTarget *target, const FerryRecord *record, const GError *error);
+// So much was loaded of the image that the source still saves; the source learns it.
+void ferry_target_ahead(FerryTarget *target, uint64_t bytes);
 // MODE, a constant: "eager" or "lazy"; the source learns it.
 void ferry_target_loaded(FerryTarget *target, const char *mode, uint64_t bytes_read,
                          const GError *error);

@@ -23,6 +23,8 @@ typedef struct {
     void (*connected)(FerryPager *pager, gpointer data); // to QEMU's incoming socket
     // At most 5 times a second; may be NULL.
     void (*progress)(FerryPager *pager, const FerryPagerProgress *progress, gpointer data);
+    // While it reads along; may be NULL: so many bytes of pages were given to QEMU.
+    void (*ahead)(FerryPager *pager, uint64_t bytes, gpointer data);
     // Everything was sent and verified against its CRC32C (lazy: and QEMU has it; the image is not
     // needed any more). QEMU's own "completed" comes from hvcore.
     void (*loaded)(FerryPager *pager, const FerryPagerProgress *progress, gpointer data);

@@ -48,6 +48,9 @@ static void on_event(const char *name, json_t *event, gpointer data)
     } else if (strcmp(name, "progress") == 0) {
         if (pager->events.progress != NULL)
             pager->events.progress(pager, &progress, pager->data);
+    } else if (strcmp(name, "ahead") == 0) {
+        if (pager->events.ahead != NULL)
+            pager->events.ahead(pager, number(event, "bytes"), pager->data);
     } else if (strcmp(name, "running") == 0) {
         if (pager->events.running != NULL)
             pager->events.running(pager, pager->data);

@@ -157,6 +157,11 @@ static bool load_lazy_with(LazyFn load_it, const FerryLazyLoad *load, GError **e
     return true;
 }
 
+static void tell_ahead(uint64_t bytes)
+{
+    ferry_program_event(json_pack("{s:s, s:I}", "event", "ahead", "bytes", (json_int_t)bytes));
+}
+
 // Reads along until the image is sealed, if it is told to. Not into huge pages: one that QEMU has a
 // part of would count as whole.
 static bool load_ahead(const Options *options, FerryArea *area, FerryLazyLoad *load,
@@ -169,7 +174,7 @@ static bool load_ahead(const Options *options, FerryArea *area, FerryLazyLoad *l
         return true;
     load->ahead = ferry_load_ahead_new(area, load->reads, load->fd, *epoch);
     return (options->linear || options->huge_block != NULL ||
-            ferry_load_ahead_run(load->ahead, load->commands, error)) &&
+            ferry_load_ahead_run(load->ahead, load->commands, tell_ahead, error)) &&
            next_command(load->commands, "load", NULL, &other, epoch, error);
 }
 

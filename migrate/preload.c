@@ -51,6 +51,7 @@ struct FerryPreload {
     Run runs[RUNS];
     uint64_t under_way, limit; // bytes
     uint64_t bytes;
+    uint64_t taken; // pages, zero ones apart
 };
 
 FerryPreload *ferry_preload_new(FerryArea *area, FerryReads *reads, uint64_t epoch,
@@ -294,6 +295,7 @@ static bool take_run(FerryPreload *preload, const Run *run, GError **error)
         if (ferry_crc32c(0, bytes, FERRY_PAGE) != run->entries[i].crc32c)
             continue;
         preload->loaded[run->first + i] = ferry_entry_generation(run->entries[i]);
+        preload->taken++;
         if (!preload->events.page(run->first + i, bytes, preload->env, error))
             return false;
     }
@@ -361,6 +363,11 @@ const FerryDescriptor *ferry_preload_descriptor(const FerryPreload *preload)
 bool ferry_preload_has(const FerryPreload *preload, uint64_t page)
 {
     return preload->loaded[page] != 0;
+}
+
+uint64_t ferry_preload_taken(const FerryPreload *preload)
+{
+    return preload->taken * FERRY_PAGE;
 }
 
 uint64_t ferry_preload_bytes(const FerryPreload *preload)

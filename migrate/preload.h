@@ -34,6 +34,7 @@ void ferry_preload_stop(FerryPreload *preload);
 const FerryDescriptor *ferry_preload_descriptor(const FerryPreload *preload);
 bool ferry_preload_has(const FerryPreload *preload, uint64_t page);
 uint64_t ferry_preload_bytes(const FerryPreload *preload); // read from storage
+uint64_t ferry_preload_taken(const FerryPreload *preload); // of pages that were right and not zero
 
 // After the stop; READER has the sealed image. Forgets the pages that are not what the image has, and
 // appends them to STALE (uint64_t, ascending within an index block). False without error: it is

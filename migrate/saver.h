@@ -33,6 +33,8 @@ typedef struct {
 FerrySaver *ferry_saver_start(const char *libexec_dir, const char *area_path,
                               const char *socket_path, uint64_t epoch,
                               const FerrySaverEvents *events, gpointer data, GError **error);
+// The target that reads along has got so many bytes of pages: the saver does not run far away from it.
+void ferry_saver_ahead(FerrySaver *saver, uint64_t bytes);
 // Kills the child if it still runs; no event comes afterwards.
 void ferry_saver_free(FerrySaver *saver);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(FerrySaver, ferry_saver_free)

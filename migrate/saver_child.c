@@ -93,6 +93,12 @@ FerrySaver *ferry_saver_start(const char *libexec_dir, const char *area_path,
     return saver;
 }
 
+void ferry_saver_ahead(FerrySaver *saver, uint64_t bytes)
+{
+    ferry_child_command(saver->child,
+                        json_pack("{s:s, s:I}", "cmd", "ahead", "bytes", (json_int_t)bytes));
+}
+
 void ferry_saver_free(FerrySaver *saver)
 {
     if (saver == NULL)

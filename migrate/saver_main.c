@@ -2,11 +2,14 @@
 // vmferry-saver: QEMU's outgoing migration stream into a state area. Started by vmferryd
 // (migrate/saver.h); reports on standard output, one JSON object a line.
 #include "hvcore/unix_socket.h"
+#include "migrate/commands.h"
 #include "migrate/image_writer.h"
+#include "migrate/leash.h"
 #include "migrate/program.h"
 #include "migrate/stream_in.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -26,8 +29,9 @@ typedef struct {
     uint64_t stream_bytes;
     FerryImageWriter *writer;
     FerryImage image;
+    FerryLeash *leash;
     gint64 told_at;
-    unsigned pages; // since the last look at the clock
+    unsigned pages; // since the last look at clock and leash
 } Saver;
 
 // --- what is told ---
@@ -44,11 +48,20 @@ static json_t *counts_as_json(const Saver *saver, const char *event)
                      "ram_bytes", (json_int_t)counts.ram_bytes);
 }
 
+static void stay_near(const Saver *saver)
+{
+    FerryImageCounts counts;
+    ferry_image_writer_counts(saver->writer, &counts);
+    if (counts.passes == 1)
+        ferry_leash_wait(saver->leash, counts.present * FERRY_PAGE);
+}
+
 static void tell_progress(Saver *saver)
 {
     if (++saver->pages < PAGES_BETWEEN_LOOKS)
         return;
     saver->pages = 0;
+    stay_near(saver);
     gint64 now = g_get_monotonic_time();
     if (now - saver->told_at < PROGRESS_US)
         return;
@@ -156,7 +169,27 @@ static bool read_saving(FerryArea *area, uint64_t epoch, FerryRecord *record, GE
     return false;
 }
 
-static bool save(const Options *options, GError **error)
+// Its end is the agent's.
+static gpointer obey(gpointer data)
+{
+    FerryLeash *leash = data;
+    g_autoptr(FerryCommands) commands = ferry_commands_new(STDIN_FILENO);
+    while (!ferry_commands_ended(commands)) {
+        g_autoptr(GError) error = NULL;
+        struct pollfd input = {.fd = ferry_commands_fd(commands), .events = POLLIN};
+        json_t *command = ferry_commands_next(commands, &error);
+        const char *name = json_string_value(json_object_get(command, "cmd"));
+        if (g_strcmp0(name, "ahead") == 0)
+            ferry_leash_ahead(
+                leash, (uint64_t)json_integer_value(json_object_get(command, "bytes")));
+        if (command == NULL)
+            poll(&input, 1, -1);
+        json_decref(command);
+    }
+    _exit(1);
+}
+
+static bool save(const Options *options, FerryLeash *leash, GError **error)
 {
     g_autoptr(FerryArea) area = ferry_area_open(options->area, error);
     if (area == NULL)
@@ -166,7 +199,7 @@ static bool save(const Options *options, GError **error)
         return false;
     g_autoptr(FerryImageWriter) writer =
         ferry_image_writer_new(area, record.epoch, record.sequence);
-    Saver saver = {.writer = writer, .told_at = g_get_monotonic_time()};
+    Saver saver = {.writer = writer, .leash = leash, .told_at = g_get_monotonic_time()};
     saver.fd = accept_one(options->socket, error);
     if (saver.fd < 0)
         return false;
@@ -198,8 +231,9 @@ int main(int argc, char **argv)
     // The guest goes first, in I/O too where the scheduler derives its priority from this. A thread
     // inherits it from the one that makes it, so it is set before there are others.
     setpriority(PRIO_PROCESS, 0, NICE);
-    ferry_program_end_with_agent();
-    int code = save(&options, &error) ? 0 : ferry_program_failed(error);
+    FerryLeash *leash = ferry_leash_new(); // the thread's, too, until the process ends
+    g_thread_unref(g_thread_new("commands", obey, leash));
+    int code = save(&options, leash, &error) ? 0 : ferry_program_failed(error);
     g_free(options.area);
     g_free(options.socket);
     return code;

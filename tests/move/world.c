@@ -378,7 +378,14 @@ static void target_finished(void *env, FerryTargetOutcome outcome, const GError 
     later(world, do_free_target, NULL);
 }
 
+static void source_ahead(void *env, uint64_t bytes)
+{
+    (void)env;
+    (void)bytes;
+}
+
 static const FerrySourceOps source_ops = {
+    .ahead = source_ahead,
     .now_us = now_us,
     .set_timer = source_set_timer,
     .send = source_send,

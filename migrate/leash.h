@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Keeps a save from running away from the target that reads along: what the target has at the seal need
+// not be loaded while the guest runs. Only for the first pass, while the guest works, and for a bounded
+// time; a target that does not read along, or stops to, is not waited for.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct FerryLeash FerryLeash;
+
+FerryLeash *ferry_leash_new(void);
+void ferry_leash_free(FerryLeash *leash);
+
+// Any thread: the target has so many bytes.
+void ferry_leash_ahead(FerryLeash *leash, uint64_t bytes);
+// The saver has so many: waits until the target is near enough, or is not worth waiting for.
+void ferry_leash_wait(FerryLeash *leash, uint64_t bytes);
