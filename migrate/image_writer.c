@@ -13,7 +13,7 @@ enum {
     THREADS = 16,
     // Pages between two looks at the index blocks behind the cursor: so much may be on its way before
     // a target can read it. In later passes each page may be of another index block.
-    FIRST_PASS_PAGES = 4096,
+    FIRST_PASS_PAGES = 2048,
     LATER_PASS_PAGES = 16384,
     BLOCKS_PER_EXTENT = FERRY_EXTENT / FERRY_PAGE,
 };
@@ -332,6 +332,13 @@ bool ferry_image_writer_page(FerryImageWriter *writer, uint64_t page, const uint
     if (extent->bytes == FERRY_EXTENT)
         submit_extent(writer);
     return true;
+}
+
+bool ferry_image_writer_publish(FerryImageWriter *writer, GError **error)
+{
+    submit_extent(writer);
+    return ferry_writers_drain(writer->writers, error) && publish(writer, error) &&
+           settle_published(writer, error) && write_journal(writer, error);
 }
 
 // --- the end ---

@@ -30,6 +30,8 @@ bool ferry_image_writer_blocks(FerryImageWriter *writer, const FerryBlock *block
 bool ferry_image_writer_zero(FerryImageWriter *writer, uint64_t page, GError **error);
 bool ferry_image_writer_page(FerryImageWriter *writer, uint64_t page, const uint8_t *bytes,
                              GError **error);
+// Whoever reads along can read all that has come so far.
+bool ferry_image_writer_publish(FerryImageWriter *writer, GError **error);
 // RAM is complete: begins to write what is left.
 bool ferry_image_writer_ram_end(FerryImageWriter *writer, GError **error);
 // The device state; then everything is flushed and IMAGE says where it is.

@@ -4,7 +4,8 @@
 #include <glib.h>
 
 enum {
-    LENGTH = 48 * 1024 * 1024, // what the journal has not named yet, and the time that news takes
+    LENGTH = 32 * 1024 * 1024, // what the journal has not named yet, and the time that news takes
+    LAST_LENGTH = 1024 * 1024, // pages that it could not read because they were being written
     STALL_US = 500 * 1000,     // without news: it does not read along any more
     GRACE_US = 500 * 1000,     // of waiting, and then as long as the saver itself has worked
 };
@@ -44,9 +45,10 @@ void ferry_leash_ahead(FerryLeash *leash, uint64_t bytes)
     g_mutex_unlock(&leash->lock);
 }
 
-static bool too_far(const FerryLeash *leash, uint64_t bytes)
+static bool too_far(const FerryLeash *leash, uint64_t bytes, bool last)
 {
-    return !leash->cut && leash->ahead > 0 && bytes > leash->ahead + LENGTH;
+    uint64_t length = last ? LAST_LENGTH : LENGTH;
+    return !leash->cut && leash->ahead > 0 && bytes > leash->ahead + length;
 }
 
 static bool waited_enough(const FerryLeash *leash, gint64 now)
@@ -54,10 +56,10 @@ static bool waited_enough(const FerryLeash *leash, gint64 now)
     return leash->waited > GRACE_US && leash->waited * 2 > now - leash->began;
 }
 
-void ferry_leash_wait(FerryLeash *leash, uint64_t bytes)
+void ferry_leash_wait(FerryLeash *leash, uint64_t bytes, bool last)
 {
     g_mutex_lock(&leash->lock);
-    while (too_far(leash, bytes)) {
+    while (too_far(leash, bytes, last)) {
         gint64 begin = g_get_monotonic_time();
         bool news = g_cond_wait_until(&leash->changed, &leash->lock, begin + STALL_US);
         gint64 now = g_get_monotonic_time();

@@ -14,5 +14,6 @@ void ferry_leash_free(FerryLeash *leash);
 
 // Any thread: the target has so many bytes.
 void ferry_leash_ahead(FerryLeash *leash, uint64_t bytes);
-// The saver has so many: waits until the target is near enough, or is not worth waiting for.
-void ferry_leash_wait(FerryLeash *leash, uint64_t bytes);
+// The saver has so many: waits until the target is near enough, or is not worth waiting for. LAST: no
+// more are going to come before the guest may be paused, the target should have them all.
+void ferry_leash_wait(FerryLeash *leash, uint64_t bytes, bool last);

@@ -218,7 +218,7 @@ static bool wanted(const FerryPreload *preload, uint32_t at, FerryPageState stat
 {
     FerryIndexEntry entry = preload->entries[at];
     return ferry_entry_state(entry) == state &&
-           preload->loaded[page_of(preload, at)] != ferry_entry_generation(entry);
+           preload->loaded[page_of(preload, at)] < ferry_entry_generation(entry);
 }
 
 static bool take_zero(FerryPreload *preload, GError **error)
@@ -287,12 +287,20 @@ static void adapt(FerryPreload *preload, const Run *run)
         preload->limit = MIN(preload->limit + preload->limit / 8, (uint64_t)MAX_BYTES);
 }
 
-// A page that is not what its entry says is being written: the index will name it again.
+// Reads overtake each other: one that was begun earlier may bring what is older than what is there. And a
+// page that is not what its entry says is being written: the index will name it again.
+static bool is_news(const FerryPreload *preload, const Run *run, uint32_t i)
+{
+    return ferry_entry_generation(run->entries[i]) > preload->loaded[run->first + i] &&
+           ferry_crc32c(0, run->buffer + (size_t)i * FERRY_PAGE, FERRY_PAGE) ==
+               run->entries[i].crc32c;
+}
+
 static bool take_run(FerryPreload *preload, const Run *run, GError **error)
 {
     for (uint32_t i = 0; i < run->n; i++) {
         const uint8_t *bytes = run->buffer + (size_t)i * FERRY_PAGE;
-        if (ferry_crc32c(0, bytes, FERRY_PAGE) != run->entries[i].crc32c)
+        if (!is_news(preload, run, i))
             continue;
         preload->loaded[run->first + i] = ferry_entry_generation(run->entries[i]);
         preload->taken++;

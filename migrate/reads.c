@@ -20,7 +20,8 @@ struct FerryReads {
     struct io_uring ring;
     bool has_ring;
     Read slots[FERRY_READS_MAX];
-    Read *free, *ended;
+    Read *free;
+    Read *ended, **last; // in the order in which they ended
     unsigned under_way; // with those that have ended
 };
 
@@ -28,6 +29,7 @@ FerryReads *ferry_reads_new(FerryArea *area)
 {
     FerryReads *reads = g_new0(FerryReads, 1);
     reads->area = area;
+    reads->last = &reads->ended;
     reads->has_ring = io_uring_queue_init(FERRY_READS_MAX, &reads->ring, 0) == 0;
     for (size_t i = 0; i < FERRY_READS_MAX; i++) {
         reads->slots[i].next = reads->free;
@@ -62,8 +64,9 @@ static void ask(FerryReads *reads, Read *read)
 
 static void end(FerryReads *reads, Read *read)
 {
-    read->next = reads->ended;
-    reads->ended = read;
+    read->next = NULL;
+    *reads->last = read;
+    reads->last = &read->next;
 }
 
 void ferry_reads_submit(FerryReads *reads, void *buffer, size_t bytes, uint64_t offset, void *tag)
@@ -121,6 +124,8 @@ void *ferry_reads_next(FerryReads *reads, GError **error)
     if (read == NULL)
         return NULL;
     reads->ended = read->next;
+    if (reads->ended == NULL)
+        reads->last = &reads->ended;
     read->next = reads->free;
     reads->free = read;
     reads->under_way--;

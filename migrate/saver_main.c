@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { NICE = 5, PROGRESS_US = 200 * 1000, PAGES_BETWEEN_LOOKS = 512 };
+enum { NICE = 5, PROGRESS_US = 200 * 1000, PAGES_BETWEEN_LOOKS = 512, PAGES_LEFT = 256 };
 
 typedef struct {
     char *area, *socket;
@@ -32,6 +32,8 @@ typedef struct {
     FerryLeash *leash;
     gint64 told_at;
     unsigned pages; // since the last look at clock and leash
+    uint64_t total_pages;
+    bool gathered; // the target was waited for at the end of the first pass
 } Saver;
 
 // --- what is told ---
@@ -53,7 +55,22 @@ static void stay_near(const Saver *saver)
     FerryImageCounts counts;
     ferry_image_writer_counts(saver->writer, &counts);
     if (counts.passes == 1)
-        ferry_leash_wait(saver->leash, counts.present * FERRY_PAGE);
+        ferry_leash_wait(saver->leash, counts.present * FERRY_PAGE, false);
+}
+
+// QEMU may pause the guest as soon as it has sent the last page of the first pass.
+static bool gather(Saver *saver, uint64_t page, GError **error)
+{
+    if (saver->gathered || page + PAGES_LEFT < saver->total_pages)
+        return true;
+    FerryImageCounts counts;
+    saver->gathered = true;
+    if (!ferry_image_writer_publish(saver->writer, error))
+        return false;
+    ferry_image_writer_counts(saver->writer, &counts);
+    if (counts.passes == 1)
+        ferry_leash_wait(saver->leash, counts.present * FERRY_PAGE, true);
+    return true;
 }
 
 static void tell_progress(Saver *saver)
@@ -90,21 +107,23 @@ static bool on_config(void *env, const uint8_t *bytes, size_t length, GError **e
 static bool on_blocks(void *env, const FerryBlock *blocks, uint32_t n_blocks,
                       uint64_t total_pages, GError **error)
 {
-    return ferry_image_writer_blocks(((Saver *)env)->writer, blocks, n_blocks, total_pages, error);
+    Saver *saver = env;
+    saver->total_pages = total_pages;
+    return ferry_image_writer_blocks(saver->writer, blocks, n_blocks, total_pages, error);
 }
 
 static bool on_zero(void *env, uint64_t page, GError **error)
 {
     Saver *saver = env;
     tell_progress(saver);
-    return ferry_image_writer_zero(saver->writer, page, error);
+    return gather(saver, page, error) && ferry_image_writer_zero(saver->writer, page, error);
 }
 
 static bool on_page(void *env, uint64_t page, const uint8_t *bytes, GError **error)
 {
     Saver *saver = env;
     tell_progress(saver);
-    return ferry_image_writer_page(saver->writer, page, bytes, error);
+    return gather(saver, page, error) && ferry_image_writer_page(saver->writer, page, bytes, error);
 }
 
 static bool on_ram_end(void *env, GError **error)
