@@ -42,6 +42,7 @@ struct FerryPreload {
     FerryDescriptor descriptor;
     uint32_t *loaded; // generation of each page that was; 0 = none
     bool *due;        // of each index block
+    bool *unsure;     // of each index block: pages of it were read in vain and may be older than it
     GQueue queue;     // of due blocks, GUINT_TO_POINTER
     // The index block that pages are taken from.
     FerryIndexEntry entries[FERRY_ENTRIES];
@@ -77,6 +78,7 @@ void ferry_preload_free(FerryPreload *preload)
     g_queue_clear(&preload->queue);
     free(preload->loaded);
     g_free(preload->due);
+    g_free(preload->unsure);
     g_free(preload);
 }
 
@@ -154,6 +156,7 @@ static bool begin(FerryPreload *preload, const FerryJournal *journal, GError **e
     if (preload->loaded == NULL)
         g_error("no memory for %" G_GUINT64_FORMAT " pages", preload->descriptor.total_pages);
     preload->due = g_new0(bool, preload->descriptor.index_blocks);
+    preload->unsure = g_new0(bool, preload->descriptor.index_blocks);
     preload->begun = true;
     return preload->events.begin(&preload->descriptor, preload->env, error);
 }
@@ -187,7 +190,8 @@ static bool look_at_journal(FerryPreload *preload, bool *found, GError **error)
 
 // --- what is read next ---
 
-// Takes the next due index block; one that is being written is named again later.
+// Takes the next due index block; one that is being written is named again later, one that cannot be read
+// is compared at the seal.
 static bool next_block(FerryPreload *preload)
 {
     g_autoptr(GError) error = NULL;
@@ -200,6 +204,7 @@ static bool next_block(FerryPreload *preload)
                    preload->descriptor.index_offset + preload->block * FERRY_PAGE) &&
         ferry_index_decode(preload->entries, preload->block, &preload->descriptor, bytes, &error);
     free(bytes);
+    preload->unsure[preload->block] |= !preload->has_block;
     return preload->has_block;
 }
 
@@ -287,6 +292,12 @@ static void adapt(FerryPreload *preload, const Run *run)
         preload->limit = MIN(preload->limit + preload->limit / 8, (uint64_t)MAX_BYTES);
 }
 
+// A run is of one index block.
+static void drop(FerryPreload *preload, const Run *run)
+{
+    preload->unsure[run->first / FERRY_ENTRIES] = true;
+}
+
 // Reads overtake each other: one that was begun earlier may bring what is older than what is there. And a
 // page that is not what its entry says is being written: the index will name it again.
 static bool is_news(const FerryPreload *preload, const Run *run, uint32_t i)
@@ -300,8 +311,10 @@ static bool take_run(FerryPreload *preload, const Run *run, GError **error)
 {
     for (uint32_t i = 0; i < run->n; i++) {
         const uint8_t *bytes = run->buffer + (size_t)i * FERRY_PAGE;
-        if (!is_news(preload, run, i))
+        if (!is_news(preload, run, i)) {
+            drop(preload, run);
             continue;
+        }
         preload->loaded[run->first + i] = ferry_entry_generation(run->entries[i]);
         preload->taken++;
         if (!preload->events.page(run->first + i, bytes, preload->env, error))
@@ -326,7 +339,10 @@ static bool take_runs(FerryPreload *preload, GError **error)
     for (Run *run; fine && (run = next_run(preload, &failed)) != NULL; run->n = 0) {
         preload->dead = preload->dead || failed;
         adapt(preload, run);
-        fine = failed || take_run(preload, run, error);
+        if (failed)
+            drop(preload, run);
+        else
+            fine = take_run(preload, run, error);
     }
     return fine;
 }
@@ -356,10 +372,12 @@ void ferry_preload_stop(FerryPreload *preload)
     bool failed;
     while (ferry_reads_under_way(preload->reads) > 0) {
         Run *run = next_run(preload, &failed);
-        if (run != NULL)
-            run->n = 0;
-        else
+        if (run == NULL) {
             ferry_reads_wait(preload->reads);
+            continue;
+        }
+        drop(preload, run);
+        run->n = 0;
     }
 }
 
@@ -438,6 +456,9 @@ bool ferry_preload_settle(FerryPreload *preload, FerryImageReader *reader, GArra
     read_last_journals(preload, sealed->journals);
     if (preload->has_block)
         set_due(preload, preload->block);
+    for (uint64_t block = 0; block < preload->descriptor.index_blocks; block++)
+        if (preload->unsure[block])
+            set_due(preload, block);
     while (!g_queue_is_empty(&preload->queue)) {
         uint64_t block = GPOINTER_TO_UINT(g_queue_pop_head(&preload->queue));
         if (block_is_used(preload, block) && !settle_block(preload, reader, block, stale, error))

@@ -283,6 +283,30 @@ static void test_left_behind(void)
     tear_down(along);
 }
 
+// Pages that were loaded are written anew; the reads of what they are now end after the stop.
+static void test_stopped_in_between(void)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree Along *along = g_new(Along, 1);
+    set_up(along);
+    begin_writing(along);
+    send_pass(along, 1, 0);
+    for (unsigned i = 0; i < 2; i++)
+        g_assert_true(ferry_image_writer_publish(along->writer, &error));
+    catch_up(along);
+    for (uint64_t page = 0; page < PAGES; page += 97)
+        send_page(along, page, ++along->last_version);
+    for (unsigned i = 0; i < 2; i++) // the second time what the first one wrote is on storage
+        g_assert_true(ferry_image_writer_publish(along->writer, &error));
+    g_assert_no_error(error);
+    for (unsigned i = 0; i < 20 && ferry_reads_under_way(along->reads) == 0; i++)
+        step(along);
+    g_assert_cmpuint(ferry_reads_under_way(along->reads), >, 0);
+    seal(along);
+    g_assert_cmpuint(settle(along), >, PAGES / 5);
+    tear_down(along);
+}
+
 // A page that is damaged on storage is not given to anybody.
 static void test_damaged(void)
 {
@@ -312,6 +336,7 @@ int main(int argc, char **argv)
     g_test_add_func("/preload/after-another", test_after_another);
     g_test_add_func("/preload/other-save", test_other_save);
     g_test_add_func("/preload/left-behind", test_left_behind);
+    g_test_add_func("/preload/stopped-in-between", test_stopped_in_between);
     g_test_add_func("/preload/damaged", test_damaged);
     return g_test_run();
 }
