@@ -11,13 +11,15 @@ KILL = "for pid in $(pidof {0}); do kill -9 $pid; done"
 
 
 def loading_vm(cluster, name):
-    """A VM that has just arrived: its guest, and most of its pages are still to come."""
+    """A VM that was just restored: its guest, and most of its pages are still to come. (Of one that is moved,
+    most were read along.)"""
     vm = Vm(cluster, name, memory_mib=2048).define()
     guest = vm.guest()
     guest.fill(1024)
     before, checksum = guest.counter(), guest.sum()
     for _ in range(5):  # a fast storage may be through before anybody looks
-        cluster.vmferry("migrate", name)
+        cluster.vmferry("stop", name, "--save")
+        cluster.vmferry("start", name)
         shown = cluster.show(name)
         if shown["loading"]:
             return vm, shown, (guest, before, checksum)
