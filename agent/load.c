@@ -21,6 +21,7 @@ struct AgentLoad {
     gint64 began_us;
     guint poll; // where there is no pager to tell, or before the next one
     bool recovering;
+    char *asked; // where QEMU shall listen if it waits for a pager; NULL: it is not being asked
     unsigned recoveries;
     bool hurries;
     AgentJob *job; // of a move that waits; vm->load_job is another one
@@ -110,6 +111,7 @@ static void drop(AgentVm *vm)
     AgentLoad *load = g_steal_pointer(&vm->load);
     g_clear_handle_id(&load->poll, g_source_remove);
     ferry_pager_free(load->pager);
+    g_free(load->asked);
     g_free(load);
 }
 
@@ -198,11 +200,23 @@ static void recovery_done(gpointer data)
 
 static gboolean begin_recovery(gpointer data);
 
-static void recover(AgentVm *vm, const char *why)
+static void tell_lost_pager(AgentVm *vm, const char *why)
 {
     agent_events_add(vm->agent->events, "warning", "vm.pager-lost", vm->name, NULL,
                      "the pager of %s ended (%s); another one goes on, the guest waits meanwhile",
                      vm->name, why);
+}
+
+static char *new_socket(AgentVm *vm)
+{
+    g_autofree char *file = g_strdup_printf("pager-%" G_GINT64_FORMAT ".sock",
+                                            g_get_monotonic_time());
+    return g_build_filename(vm->agent->config->run_dir, vm->name, file, NULL);
+}
+
+static void recover(AgentVm *vm, const char *why)
+{
+    tell_lost_pager(vm, why);
     vm->load->recovering = true;
     g_clear_handle_id(&vm->load->poll, g_source_remove);
     bool often = ++vm->load->recoveries > QUICK_RECOVERIES;
@@ -216,9 +230,7 @@ static gboolean begin_recovery(gpointer data)
     Recovery *recovery = g_new0(Recovery, 1);
     recovery->agent = vm->agent;
     recovery->vm = g_strdup(vm->name);
-    g_autofree char *file = g_strdup_printf("pager-%" G_GINT64_FORMAT ".sock",
-                                            g_get_monotonic_time());
-    recovery->socket = g_build_filename(vm->agent->config->run_dir, vm->name, file, NULL);
+    recovery->socket = new_socket(vm);
     agent_worker_run(recovery_run, recovery_done, recovery);
     return G_SOURCE_REMOVE;
 }
@@ -262,6 +274,31 @@ static const FerryPagerEvents pager_events = {
 
 // --- without a pager of our own: what QEMU says ---
 
+static const char earlier[] = "with the vmferryd that had started it";
+
+static void asked_to_listen(HvVm *hv, const GError *error, gpointer data)
+{
+    (void)hv;
+    AgentVm *vm = data;
+    if (vm->load == NULL || vm->load->asked == NULL)
+        return;
+    g_autofree char *socket = g_steal_pointer(&vm->load->asked);
+    if (error != NULL) // its pager goes on
+        return;
+    g_clear_handle_id(&vm->load->poll, g_source_remove);
+    tell_lost_pager(vm, earlier);
+    start_again(vm, socket);
+}
+
+// Where QEMU does not tell whether it waits for a pager: if not, it refuses this.
+static void ask_to_listen(AgentVm *vm)
+{
+    if (vm->load->asked != NULL)
+        return;
+    vm->load->asked = new_socket(vm);
+    hv_vm_recover(vm->hv, vm->load->asked, asked_to_listen, vm);
+}
+
 static void migration_known(HvVm *hv, const HvMigration *migration, const GError *error,
                             gpointer data)
 {
@@ -271,8 +308,10 @@ static void migration_known(HvVm *hv, const HvMigration *migration, const GError
         return;
     if (migration->status == HV_MIGRATION_COMPLETED || migration->status == HV_MIGRATION_NONE) {
         over(vm, &(FerryPagerProgress){0});
+    } else if (migration->hidden) {
+        ask_to_listen(vm);
     } else if (migration->status == HV_MIGRATION_PAUSED) {
-        recover(vm, "with the vmferryd that had started it");
+        recover(vm, earlier);
     } else if (migration->status == HV_MIGRATION_FAILED) {
         g_autoptr(GError) failed = g_error_new(FERRY_ERROR, FERRY_ERROR_CHILD, "%s",
                                                migration->error);
@@ -314,5 +353,6 @@ void agent_load_free(AgentLoad *load)
     g_clear_handle_id(&load->poll, g_source_remove);
     if (load->pager != NULL)
         ferry_pager_leave(load->pager);
+    g_free(load->asked);
     g_free(load);
 }

@@ -75,10 +75,15 @@ static void add_hugepages(GPtrArray *argv, const HvDefinition *definition)
                        (json_int_t)HV_HUGEPAGE_MIB << 20, "share", 1));
 }
 
+bool hv_command_line_has_extra(const char *accelerator, const HvDefinition *definition)
+{
+    return strcmp(accelerator, "tcg") == 0 && !definition->hugepages;
+}
+
 static void add_memory(GPtrArray *argv, const HvCommandLineInput *input)
 {
     uint64_t kib = input->definition->memory_mib * 1024;
-    if (strcmp(input->node->accelerator, "tcg") == 0 && !input->definition->hugepages)
+    if (hv_command_line_has_extra(input->node->accelerator, input->definition))
         kib += TCG_EXTRA_KIB;
     add_format(argv, "-m", "size=%" PRIu64 "K", kib);
     if (input->definition->hugepages)

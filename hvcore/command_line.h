@@ -18,3 +18,5 @@ typedef struct {
 
 // NULL-terminated, owns its strings.
 GPtrArray *hv_command_line(const HvCommandLineInput *input);
+// Whether RAM has a little more than DEFINITION says, so that QEMU takes its dirty bitmap page by page.
+bool hv_command_line_has_extra(const char *accelerator, const HvDefinition *definition);

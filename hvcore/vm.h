@@ -46,6 +46,7 @@ typedef enum {
 
 typedef struct {
     HvMigrationStatus status;
+    bool hidden; // HV_MIGRATION_ACTIVE: a lazy load goes on; QEMU does not tell whether it is paused
     uint64_t ram_total, ram_remaining, ram_transferred; // bytes
     uint64_t dirty_rate;                                // bytes/s
     uint32_t passes;                                    // dirty-sync-count
@@ -136,6 +137,9 @@ void hv_vm_save_cancel(HvVm *vm, HvDoneFn done, gpointer data);
 // ready to run while pages are still coming, when the run state is HV_RUN_PAUSED. On an image that
 // it cannot load QEMU ends: `exited`.
 void hv_vm_load(HvVm *vm, const char *path, bool lazy, HvDoneFn done, gpointer data);
+// Makes QEMU listen on the unix socket at PATH for another pager. An error where its lazy load is not
+// HV_MIGRATION_PAUSED.
+void hv_vm_recover(HvVm *vm, const char *path, HvDoneFn done, gpointer data);
 void hv_vm_query_migration(HvVm *vm, HvMigrationFn done, gpointer data);
 
 // --- Without a main loop, for the resource agent when vmferryd is down. Blocking. ---

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // QEMU's events and run states.
+#include "hvcore/clean_bits.h"
 #include "hvcore/fs.h"
 #include "hvcore/process_file.h"
 #include "hvcore/rescue.h"
@@ -131,7 +132,8 @@ GError *hv_vm_take_migration(HvVm *vm, json_t *result)
 {
     const char *status = json_string_value(json_object_get(result, "status"));
     vm->incoming_runs = vm->run_state == HV_RUN_INMIGRATE && status && strcmp(status, "none") != 0;
-    set_migration(vm, hv_migration_status_parse(status));
+    bool hidden;
+    set_migration(vm, hv_clean_bits_status(vm, result, &hidden));
     return NULL;
 }
 

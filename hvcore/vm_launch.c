@@ -2,6 +2,7 @@
 // Starting QEMU. Everything that can be prepared is prepared before the process exists; the process
 // is recorded before it runs; and the sockets of its monitors listen before it does, so that
 // nothing has to be polled for.
+#include "hvcore/clean_bits.h"
 #include "hvcore/command_line.h"
 #include "hvcore/fs.h"
 #include "hvcore/logs.h"
@@ -317,6 +318,14 @@ static bool start(HvVm *vm, HvLaunchMode mode, uint64_t epoch, GError **error)
     return true;
 }
 
+static void configure(HvVm *vm)
+{
+    HvSteps *steps = hv_steps_new(HV_LAUNCH_MS);
+    hv_steps_add(steps, "migrate-set-capabilities", hv_capabilities(false, false), NULL);
+    hv_steps_add(steps, "query-status", NULL, hv_vm_take_status);
+    hv_steps_run(steps, vm, on_launched, NULL);
+}
+
 void hv_vm_launch(HvVm *vm, HvLaunchMode mode, uint64_t epoch, HvDoneFn done, gpointer data)
 {
     g_autoptr(GError) error = hv_vm_busy(vm);
@@ -331,8 +340,5 @@ void hv_vm_launch(HvVm *vm, HvLaunchMode mode, uint64_t epoch, HvDoneFn done, gp
     vm->run_state = HV_RUN_UNKNOWN;
     vm->migration = HV_MIGRATION_NONE;
     vm->incoming_runs = false;
-    HvSteps *steps = hv_steps_new(HV_LAUNCH_MS);
-    hv_steps_add(steps, "migrate-set-capabilities", hv_capabilities(false, false), NULL);
-    hv_steps_add(steps, "query-status", NULL, hv_vm_take_status);
-    hv_steps_run(steps, vm, on_launched, NULL);
+    hv_clean_bits(vm, mode, configure);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Saving and loading a VM's memory.
+#include "hvcore/clean_bits.h"
 #include "hvcore/vm_private.h"
 
 #include <string.h>
@@ -86,6 +87,13 @@ void hv_vm_load(HvVm *vm, const char *path, bool lazy, HvDoneFn done, gpointer d
     hv_steps_run(steps, vm, done, data);
 }
 
+void hv_vm_recover(HvVm *vm, const char *path, HvDoneFn done, gpointer data)
+{
+    HvSteps *steps = hv_steps_new(HV_COMMAND_MS);
+    hv_steps_add(steps, "migrate-recover", uri(path), NULL);
+    hv_steps_run(steps, vm, done, data);
+}
+
 // --- query-migrate ---
 
 typedef struct {
@@ -107,13 +115,22 @@ static uint64_t number(json_t *object, const char *key)
     return value > 0 ? (uint64_t)value : 0;
 }
 
-static void fill_in(HvMigration *migration, json_t *result)
+// What QEMU hides in its answers its events tell, to those who were there.
+static void take_status(const HvVm *vm, HvMigration *migration, json_t *result)
+{
+    migration->status = hv_clean_bits_status(vm, result, &migration->hidden);
+    if (!migration->hidden || vm->migration != HV_MIGRATION_PAUSED)
+        return;
+    migration->status = HV_MIGRATION_PAUSED;
+    migration->hidden = false;
+}
+
+static void fill_in(const HvVm *vm, HvMigration *migration, json_t *result)
 {
     json_t *ram = json_object_get(result, "ram");
     const char *problem = json_string_value(json_object_get(result, "error-desc"));
-    const char *status = json_string_value(json_object_get(result, "status"));
     uint64_t page_size = number(ram, "page-size");
-    migration->status = hv_migration_status_parse(status);
+    take_status(vm, migration, result);
     migration->ram_total = number(ram, "total");
     migration->ram_remaining = number(ram, "remaining");
     migration->ram_transferred = number(ram, "transferred");
@@ -132,7 +149,7 @@ static void on_migration_info(json_t *result, const GError *error, gpointer poin
     if (query->vm->freed)
         return;
     if (!error)
-        fill_in(&migration, result);
+        fill_in(query->vm, &migration, result);
     query->done(query->vm, &migration, error, query->data);
 }
 

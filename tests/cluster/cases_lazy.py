@@ -5,7 +5,7 @@ import signal
 import subprocess
 
 from cases_agent import Killer, wait_for_phase
-from cluster import NODES, TOP, Vm, wait_for
+from cluster import NODES, TOP, Skipped, Vm, wait_for
 
 KILL = "for pid in $(pidof {0}); do kill -9 $pid; done"
 
@@ -56,6 +56,23 @@ def test_agent_killed_while_loading(cluster):
     memory_is_whole(cluster, vm, *memory)
     assert cluster.show("paged")["pid"] == shown["pid"]
     vm.remove()
+
+
+def test_agent_and_pager_killed(cluster):
+    """The agent that is started next has not seen that the load lost its pager."""
+    vm, shown, memory = loading_vm(cluster, "paged")
+    both = cluster.on(shown["node"], "sh", "-c", "pagers=$(pidof vmferry-pager); "
+                      "kill -9 $(pidof vmferryd) $pagers; test -n \"$pagers\"", check=False)
+    wait_for("the VM to be adopted",  # until then nobody knows its state
+             lambda: cluster.show("paged").get("state") == "running", 30)
+    memory_is_whole(cluster, vm, *memory)
+    assert cluster.show("paged")["pid"] == shown["pid"]
+    lost = [event for event in cluster.events(node=shown["node"])
+            if event["type"] == "vm.pager-lost" and event["vm"] == "paged"]
+    vm.remove()
+    if both.returncode != 0:
+        raise Skipped("the load was over before its pager could be killed")
+    assert len(lost) == 1 and "vmferryd that had started it" in lost[0]["message"], lost
 
 
 def test_save_waits_for_the_load(cluster):
