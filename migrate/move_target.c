@@ -344,12 +344,10 @@ void ferry_target_ahead(FerryTarget *target, uint64_t bytes)
 void ferry_target_loaded(FerryTarget *target, const char *mode, uint64_t bytes_read,
                          const GError *error)
 {
-    if (target->state != TARGET_LOADING)
+    if (error != NULL && (target->state == TARGET_READY || target->state == TARGET_LOADING))
+        fail(target, error); // what reads along may fail before the seal: the source runs on then
+    if (error != NULL || target->state != TARGET_LOADING)
         return;
-    if (error != NULL) {
-        fail(target, error);
-        return;
-    }
     target->bytes_read = bytes_read;
     target->mode = mode;
     target->loaded = true;

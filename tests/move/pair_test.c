@@ -126,6 +126,7 @@ int main(int argc, char **argv)
         {"/move/every-step/target-node-dies", FAULT_TARGET_NODE_DIES},
         {"/move/every-step/source-qemu-dies", FAULT_SOURCE_QEMU_DIES},
         {"/move/every-step/target-qemu-dies", FAULT_TARGET_QEMU_DIES},
+        {"/move/every-step/pager-dies", FAULT_PAGER_DIES},
         {"/move/every-step/source-cancels", FAULT_SOURCE_CANCELS},
     };
     for (gsize i = 0; i < G_N_ELEMENTS(reversible); i++)

@@ -434,6 +434,12 @@ static void target_agent_dies(World *world, FerryPeerLoss loss)
         ferry_source_peer_left(world->source, loss);
 }
 
+static void pager_dies(World *world)
+{
+    g_autoptr(GError) error = g_error_new(FERRY_ERROR, FERRY_ERROR_CHILD, "the pager was killed");
+    ferry_target_loaded(world->target, "", 0, error);
+}
+
 static void inject(World *world)
 {
     if (world->step != world->at)
@@ -447,6 +453,8 @@ static void inject(World *world)
     else if (world->fault == FAULT_TARGET_QEMU_DIES && world->target != NULL &&
              world->target_guest != GUEST_NONE && !world->target_done)
         do_target_exit(world, NULL);
+    else if (world->fault == FAULT_PAGER_DIES && world->target != NULL && !world->target_done)
+        pager_dies(world);
     else if (world->fault == FAULT_SOURCE_CANCELS && world->source != NULL && !world->source_done)
         ferry_source_cancel(world->source, "an admin");
 }

@@ -20,6 +20,7 @@ typedef enum {
     FAULT_TARGET_NODE_DIES,     // at step N
     FAULT_SOURCE_QEMU_DIES,     // at step N
     FAULT_TARGET_QEMU_DIES,     // at step N
+    FAULT_PAGER_DIES,           // at step N; what QEMU has is not enough to run
     FAULT_SOURCE_CANCELS,       // at step N
     FAULT_TARGET_CONT_FAILS,    // its QEMU lives
     FAULT_SOURCE_CONT_FAILS,    // once, after the load failed
