@@ -100,11 +100,14 @@ END_ALL = "printf '%s page 5 is damaged' {0} > /run/vmferry/{1}/quarantine && " 
 def test_quarantine_outlives_vmferryd(cluster):
     """vmferryd dies after it has ended a guest with a damaged page and before the record says so."""
     vm, target, before, _ = half_loaded_vm(cluster, "outlived")
-    shown = cluster.show("outlived")
+    shown, since = cluster.show("outlived"), cluster.last_event()
     cluster.on(target, "sh", "-c", END_ALL.format(shown["epoch"], "outlived", shown["pid"]))
     wait_for("the memory to be quarantined",
              lambda: cluster.show("outlived")["record_state"] == "quarantined", 60)
     cluster.wait_online()
+    wait_for("Pacemaker to have tried each node", lambda: len(
+        [kind for kind, _ in cluster.events_of("outlived", since) if kind == "vm.start-failed"]) >= 3,
+        60)
     refused(cluster, vm, "quarantined", "vmferry discard outlived")
     left = cluster.on(target, "ls", "/run/vmferry/outlived")
     assert "quarantine" not in left.stdout.split(), left.stdout
