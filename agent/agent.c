@@ -167,6 +167,7 @@ Agent *agent_new(AgentConfig *config, GError **error)
     if (agent->node == NULL)
         return NULL;
     agent->pacemaker = agent_pacemaker_new(&pacemaker_events, agent);
+    agent->outbox = agent_outbox_new(agent_messages_held, agent);
     agent->cluster = agent_cluster_new(&agent_messages_cluster_events, agent);
     g_timeout_add_seconds(HOUSEKEEPING_S, housekeeping, agent);
     return g_steal_pointer(&agent);
@@ -178,6 +179,7 @@ void agent_free(Agent *agent)
     agent_http_free(agent->http);
     agent_ra_socket_free(agent->ra);
     agent_pacemaker_free(agent->pacemaker);
+    agent_outbox_free(agent->outbox);
     agent_cluster_free(agent->cluster);
     g_hash_table_unref(agent->vms);
     g_clear_pointer(&agent->calls, g_hash_table_unref);

@@ -6,6 +6,7 @@
 #include "agent/cluster.h"
 #include "agent/config.h"
 #include "agent/http.h"
+#include "agent/outbox.h"
 #include "agent/pacemaker.h"
 #include "agent/ra_socket.h"
 #include "agent/service.h"
@@ -17,6 +18,7 @@ struct Agent {
     HvNode *node; // what this node can do as a hypervisor
     char *name;   // this node's cluster name, "" until corosync told it
     AgentCluster *cluster;
+    AgentOutbox *outbox; // what this node has to say in it and can wait
     AgentPacemaker *pacemaker;
     AgentEvents *events;
     AgentJobs *jobs;

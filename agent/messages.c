@@ -27,6 +27,13 @@ static void send_to_all(Agent *agent, json_t *message)
         g_warning("%s", error->message);
 }
 
+void agent_messages_held(json_t *message, gint64 held_us, gpointer agent)
+{
+    if (held_us > 0)
+        json_object_set_new(message, "held_us", json_integer(held_us));
+    send_to_all(agent, message);
+}
+
 static const char *text(json_t *object, const char *key)
 {
     return json_string_value(json_object_get(object, key));
@@ -36,14 +43,17 @@ static const char *text(json_t *object, const char *key)
 
 void agent_messages_send_move(Agent *agent, const char *to, const FerryMessage *message)
 {
-    send_to_all(agent,
-                json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:s*, s:s*, s:s*, s:s*, s:I, s:s*}", "t",
-                          "move", "to", to, "type", ferry_message_name(message->type), "move",
-                          message->move, "vm", message->vm, "epoch", (json_int_t)message->epoch,
-                          "definition", message->definition, "machine", message->machine,
-                          "qemu_version", message->qemu_version, "reason", message->reason,
-                          "bytes_read", (json_int_t)message->bytes_read, "mode",
-                          message->mode));
+    json_t *json =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:s*, s:s*, s:s*, s:s*, s:I, s:s*}", "t", "move",
+                  "to", to, "type", ferry_message_name(message->type), "move", message->move, "vm",
+                  message->vm, "epoch", (json_int_t)message->epoch, "definition",
+                  message->definition, "machine", message->machine, "qemu_version",
+                  message->qemu_version, "reason", message->reason, "bytes_read",
+                  (json_int_t)message->bytes_read, "mode", message->mode);
+    if (message->type == FERRY_MESSAGE_RUNNING)
+        agent_outbox_add(agent->outbox, json);
+    else
+        send_to_all(agent, json);
 }
 
 // The source asks about a move that is not under way here: either the VM runs here, or this node
@@ -87,6 +97,7 @@ static void handle_move(Agent *agent, const char *from, json_t *json)
         .reason = text(json, "reason"),
         .bytes_read = (uint64_t)json_integer_value(json_object_get(json, "bytes_read")),
         .mode = text(json, "mode"),
+        .held_us = (uint64_t)json_integer_value(json_object_get(json, "held_us")),
     };
     const char *type = text(json, "type");
     if (type == NULL || message.move == NULL || message.vm == NULL ||
@@ -223,17 +234,17 @@ static void fail_calls_to(Agent *agent, const char *node)
 void agent_messages_send_status(Agent *agent, json_t *status)
 {
     json_object_set_new(status, "t", json_string("status"));
-    send_to_all(agent, status);
+    agent_outbox_add(agent->outbox, status);
 }
 
 void agent_messages_send_event(Agent *agent, json_t *event)
 {
-    send_to_all(agent, json_pack("{s:s, s:O}", "t", "event", "event", event));
+    agent_outbox_add(agent->outbox, json_pack("{s:s, s:O}", "t", "event", "event", event));
 }
 
 void agent_messages_send_job(Agent *agent, json_t *job)
 {
-    send_to_all(agent, json_pack("{s:s, s:O}", "t", "job", "job", job));
+    agent_outbox_add(agent->outbox, json_pack("{s:s, s:O}", "t", "job", "job", job));
 }
 
 static void dispatch(Agent *agent, const char *from, json_t *message)

@@ -8,6 +8,8 @@
 extern const AgentClusterEvents agent_messages_cluster_events; // data: Agent
 
 void agent_messages_send_move(Agent *agent, const char *to, const FerryMessage *message);
+// Status, events, jobs and a move's RUNNING wait while the outbox is quiet.
+void agent_messages_held(json_t *message, gint64 held_us, gpointer agent); // AgentOutboxFn
 void agent_messages_send_status(Agent *agent, json_t *status); // takes
 void agent_messages_send_event(Agent *agent, json_t *event);   // borrows
 void agent_messages_send_job(Agent *agent, json_t *job);       // borrows

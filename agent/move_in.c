@@ -257,6 +257,7 @@ static void write_record(void *env, const FerryRecord *record, uint64_t expected
 static void load(void *env, uint64_t epoch)
 {
     AgentMoveIn *in = env;
+    agent_outbox_quiet(in->vm->agent->outbox, AGENT_QUIET_MS);
     ferry_pager_load(in->pager, epoch);
 }
 
@@ -275,6 +276,7 @@ static void continued(HvVm *hv, const GError *error, gpointer data)
     AgentVm *vm = data;
     if (vm->in == NULL)
         return;
+    agent_outbox_quiet(vm->agent->outbox, AGENT_QUIET_MS);
     if (error == NULL)
         hv_vm_announce(hv, NULL, NULL);
     ferry_target_continued(vm->in->target, error);

@@ -341,6 +341,8 @@ static void tell_phase(AgentMoveOut *out, FerryPhase now)
 static void phase(void *env, FerryPhase now)
 {
     AgentMoveOut *out = env;
+    if (now == FERRY_PHASE_PAUSE)
+        agent_outbox_quiet(out->vm->agent->outbox, AGENT_QUIET_MS);
     agent_job_phase(out->job, ferry_phase_name(now));
     tell_phase(out, now);
     agent_status_changed(out->vm->agent);

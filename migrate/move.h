@@ -29,6 +29,7 @@ typedef struct {
     const char *reason;       // REFUSED, ABORTED, ABORT; RUNNING: set when the guest did not start
     uint64_t bytes_read;      // RUNNING: from storage; AHEAD: of pages
     const char *mode;         // RUNNING: how it was loaded
+    uint64_t held_us;         // RUNNING: how long it was kept back before it was sent
 } FerryMessage;
 
 const char *ferry_message_name(FerryMessageType type);

@@ -192,10 +192,10 @@ static void sealed(FerrySource *source)
     send_to_target(source, FERRY_MESSAGE_SEALED, NULL);
 }
 
-static void target_owns_it(FerrySource *source)
+static void target_owns_it(FerrySource *source, uint64_t held_us)
 {
     if (source->times.running_us == 0)
-        source->times.running_us = source->ops->now_us(source->env);
+        source->times.running_us = source->ops->now_us(source->env) - (int64_t)held_us;
     source->ops->set_timer(source->env, 0);
     quit_here(source);
 }
@@ -251,7 +251,7 @@ static void decide_by_record(FerrySource *source, const FerryRecord *record)
     bool ours = strcmp(record->owner, source->record.owner) == 0;
     source->record = *record;
     if (!ours) {
-        target_owns_it(source);
+        target_owns_it(source, 0);
     } else if (record->state == FERRY_RUNNING) {
         set_state(source, SOURCE_CONTINUING);
         source->ops->cont(source->env);
@@ -304,7 +304,7 @@ void ferry_source_message(FerrySource *source, const FerryMessage *message)
             if (message->reason != NULL)
                 source->lost = g_error_new(FERRY_ERROR, FERRY_ERROR_LOST, "%s took it over, but: %s",
                                            source->peer, message->reason);
-            target_owns_it(source);
+            target_owns_it(source, message->held_us);
         }
         break;
     default:
