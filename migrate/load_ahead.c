@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "migrate/load_ahead.h"
 
+#include "migrate/freshen.h"
 #include "migrate/preload.h"
 
 #include <poll.h>
@@ -8,6 +9,7 @@
 enum {
     ON_THE_WAY = 256 * 1024, // to QEMU, which the package has to wait for
     TELL_US = 25 * 1000,
+    FRESH_BYTES = 2 * 1024 * 1024, // at the seal, at most: some ms, also where storage is fast
 };
 
 struct FerryLoadAhead {
@@ -102,6 +104,37 @@ bool ferry_load_ahead_run(FerryLoadAhead *ahead, FerryCommands *commands,
 
 // --- after the seal ---
 
+// The pages that changed last, as far as they can be had soon.
+static bool freshen(FerryLoadAhead *ahead, FerryImageReader *reader, GError **error)
+{
+    g_autoptr(GArray) hot = ferry_image_reader_hot(reader, error);
+    if (hot == NULL)
+        return false;
+    g_autoptr(GArray) pages = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    guint most = (guint)(MIN(ferry_preload_soon(ahead->preload), FRESH_BYTES) / FERRY_PAGE);
+    for (guint i = 0; i < hot->len && pages->len < most; i++) {
+        uint64_t page = g_array_index(hot, uint64_t, i);
+        if (!ferry_preload_has(ahead->preload, page))
+            g_array_append_val(pages, page);
+    }
+    if (!ferry_freshen(reader, ahead->reads, ahead->out, pages, error))
+        return false;
+    for (guint i = 0; i < pages->len; i++)
+        ferry_preload_add(ahead->preload, reader, g_array_index(pages, uint64_t, i));
+    return true;
+}
+
+// STALE but for those that are fresh by now.
+static bool take_back(FerryLoadAhead *ahead, GArray *stale, GError **error)
+{
+    guint n = 0;
+    uint64_t *pages = (uint64_t *)(void *)stale->data;
+    for (guint i = 0; i < stale->len; i++)
+        if (!ferry_preload_has(ahead->preload, pages[i]))
+            pages[n++] = pages[i];
+    return ferry_stream_out_discard(ahead->out, pages, n, error);
+}
+
 FerryStreamOut *ferry_load_ahead_settle(FerryLoadAhead *ahead, FerryImageReader *reader,
                                         GError **error)
 {
@@ -115,11 +148,8 @@ FerryStreamOut *ferry_load_ahead_settle(FerryLoadAhead *ahead, FerryImageReader 
         return NULL;
     }
     ferry_stream_out_image(ahead->out, ferry_image_reader_descriptor(reader));
-    bool fine = ahead->counts
-                    ? ferry_stream_out_discard(ahead->out,
-                                               (const uint64_t *)(const void *)stale->data,
-                                               stale->len, error)
-                    : ferry_stream_out_discard_all(ahead->out, error);
+    bool fine = ahead->counts ? freshen(ahead, reader, error) && take_back(ahead, stale, error)
+                              : ferry_stream_out_discard_all(ahead->out, error);
     return fine ? g_steal_pointer(&ahead->out) : NULL;
 }
 

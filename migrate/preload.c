@@ -391,6 +391,16 @@ bool ferry_preload_has(const FerryPreload *preload, uint64_t page)
     return preload->loaded[page] != 0;
 }
 
+void ferry_preload_add(FerryPreload *preload, FerryImageReader *reader, uint64_t page)
+{
+    preload->loaded[page] = ferry_image_reader_generation(reader, page);
+}
+
+uint64_t ferry_preload_soon(const FerryPreload *preload)
+{
+    return preload->limit;
+}
+
 uint64_t ferry_preload_taken(const FerryPreload *preload)
 {
     return preload->taken * FERRY_PAGE;

@@ -33,6 +33,9 @@ void ferry_preload_stop(FerryPreload *preload);
 // As it is while the save goes on; NULL: nothing was loaded.
 const FerryDescriptor *ferry_preload_descriptor(const FerryPreload *preload);
 bool ferry_preload_has(const FerryPreload *preload, uint64_t page);
+// QEMU got it after the stop: it counts as loaded. READER's index for PAGE is read.
+void ferry_preload_add(FerryPreload *preload, FerryImageReader *reader, uint64_t page);
+uint64_t ferry_preload_soon(const FerryPreload *preload); // bytes that storage delivers in some ms
 uint64_t ferry_preload_bytes(const FerryPreload *preload); // read from storage
 uint64_t ferry_preload_taken(const FerryPreload *preload); // of pages that were right and not zero
 
