@@ -2,6 +2,7 @@
 #include "migrate/image_reader.h"
 
 #include "migrate/crc32c.h"
+#include "migrate/gather.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -144,6 +145,27 @@ bool ferry_image_reader_need(FerryImageReader *reader, uint64_t page, uint64_t n
     // What follows is needed soon, too, and costs next to nothing with the same read.
     end = MIN(MAX(end, block + AHEAD_BLOCKS), reader->descriptor.index_blocks);
     return read_blocks(reader, block, end - block, error);
+}
+
+static bool gather_blocks(FerryImageReader *reader, FerryReads *reads, const uint64_t *blocks,
+                          size_t n, GError **error)
+{
+    uint8_t *buffer = ferry_buffer_new(n * FERRY_PAGE);
+    atomic_fetch_add(&reader->bytes, n * FERRY_PAGE);
+    bool fine = ferry_gather(reads, reader->descriptor.index_offset, blocks, n, buffer, error);
+    for (size_t i = 0; fine && i < n; i++)
+        fine = decode_block(reader, blocks[i], buffer + i * FERRY_PAGE, error);
+    free(buffer);
+    return fine;
+}
+
+bool ferry_image_reader_need_blocks(FerryImageReader *reader, FerryReads *reads,
+                                    const uint64_t *blocks, size_t n, GError **error)
+{
+    for (size_t at = 0; at < n; at += CHUNK_BLOCKS)
+        if (!gather_blocks(reader, reads, blocks + at, MIN(n - at, (size_t)CHUNK_BLOCKS), error))
+            return false;
+    return true;
 }
 
 static bool read_index(FerryImageReader *reader, GError **error)

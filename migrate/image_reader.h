@@ -2,7 +2,7 @@
 // Opens a sealed image and verifies everything but its pages, which are verified as they are read.
 #pragma once
 
-#include "migrate/area_io.h"
+#include "migrate/reads.h"
 
 typedef struct FerryImageReader FerryImageReader;
 
@@ -30,6 +30,10 @@ GArray *ferry_image_reader_hot(FerryImageReader *reader, GError **error);
 
 // Reads and verifies the index for N pages from PAGE on, where that was not done yet. Any thread.
 bool ferry_image_reader_need(FerryImageReader *reader, uint64_t page, uint64_t n, GError **error);
+// The same for index blocks BLOCKS (ascending; those that are known are read once more), side by side
+// by READS, which has nothing under way.
+bool ferry_image_reader_need_blocks(FerryImageReader *reader, FerryReads *reads,
+                                    const uint64_t *blocks, size_t n, GError **error);
 // Compares the whole index with the record's number of pages; reads what was not read yet.
 bool ferry_image_reader_check(FerryImageReader *reader, GError **error);
 // Of a page whose index was read.

@@ -64,7 +64,7 @@ static void tell_known(const FerryBlock *block, const uint64_t *words, FerryLazy
 {
     for (uint64_t page = 0; page < block->length / FERRY_PAGE; page++)
         if (GUINT64_FROM_LE(words[page / WORD_BITS]) >> page % WORD_BITS & 1)
-            ferry_lazy_send_known(send, block->first_page + page);
+            ferry_lazy_send_known(send, block->first_page + page, 1);
 }
 
 static bool read_bitmap(int fd, const FerryBlock *block, FerryLazySend *send, GError **error)

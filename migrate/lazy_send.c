@@ -308,9 +308,9 @@ void ferry_lazy_send_free(FerryLazySend *send)
     g_free(send);
 }
 
-void ferry_lazy_send_known(FerryLazySend *send, uint64_t page)
+void ferry_lazy_send_known(FerryLazySend *send, uint64_t page, uint64_t n)
 {
-    ferry_page_queue_known(send->queue, page);
+    ferry_page_queue_known(send->queue, page, n);
 }
 
 void ferry_lazy_send_hot(FerryLazySend *send, const GArray *pages)

@@ -17,7 +17,7 @@ FerryLazySend *ferry_lazy_send_new(FerryImageReader *reader, FerryReads *reads,
 void ferry_lazy_send_free(FerryLazySend *send);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(FerryLazySend, ferry_lazy_send_free)
 
-void ferry_lazy_send_known(FerryLazySend *send, uint64_t page); // QEMU has it already
+void ferry_lazy_send_known(FerryLazySend *send, uint64_t page, uint64_t n); // QEMU has them
 void ferry_lazy_send_hot(FerryLazySend *send, const GArray *pages);
 // The guest waits, since ASKED_AT.
 void ferry_lazy_send_fault(FerryLazySend *send, uint64_t page, uint64_t n, gint64 asked_at);

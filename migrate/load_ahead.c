@@ -153,9 +153,9 @@ FerryStreamOut *ferry_load_ahead_settle(FerryLoadAhead *ahead, FerryImageReader 
     return fine ? g_steal_pointer(&ahead->out) : NULL;
 }
 
-bool ferry_load_ahead_has(const FerryLoadAhead *ahead, uint64_t page)
+uint64_t ferry_load_ahead_run_from(const FerryLoadAhead *ahead, uint64_t *page)
 {
-    return ahead->counts && ferry_preload_has(ahead->preload, page);
+    return ahead->counts ? ferry_preload_run_from(ahead->preload, page) : 0;
 }
 
 bool ferry_load_ahead_verify(const FerryLoadAhead *ahead, FerryImageReader *reader,

@@ -25,8 +25,8 @@ bool ferry_load_ahead_run(FerryLoadAhead *ahead, FerryCommands *commands,
 // for the package; the caller frees it. NULL without error: nothing was sent.
 FerryStreamOut *ferry_load_ahead_settle(FerryLoadAhead *ahead, FerryImageReader *reader,
                                         GError **error);
-// After that: whether QEMU has PAGE.
-bool ferry_load_ahead_has(const FerryLoadAhead *ahead, uint64_t page);
+// After that: how many pages QEMU has from *PAGE on, which is moved on to the first; 0 = no more.
+uint64_t ferry_load_ahead_run_from(const FerryLoadAhead *ahead, uint64_t *page);
 // Once READER's index was read as a whole: compares all that QEMU was left with.
 bool ferry_load_ahead_verify(const FerryLoadAhead *ahead, FerryImageReader *reader,
                              GError **error);

@@ -131,10 +131,9 @@ static bool listen_to_qemu(Lazy *lazy, GError **error)
 
 static void mark_loaded(Lazy *lazy)
 {
-    uint64_t pages = ferry_image_reader_descriptor(lazy->reader)->total_pages;
-    for (uint64_t page = 0; page < pages; page++)
-        if (ferry_load_ahead_has(lazy->load->ahead, page))
-            ferry_lazy_send_known(lazy->send, page);
+    uint64_t n;
+    for (uint64_t page = 0; (n = ferry_load_ahead_run_from(lazy->load->ahead, &page)) > 0; page += n)
+        ferry_lazy_send_known(lazy->send, page, n);
 }
 
 // Takes what was sent ahead, if anything was.

@@ -2,6 +2,7 @@
 #include "migrate/page_queue.h"
 
 #include <glib.h>
+#include <string.h>
 
 enum {
     NEAR_BLOCKS = 32,    // that are remembered; the latest goes first
@@ -309,9 +310,9 @@ void ferry_page_queue_finish(FerryPageQueue *queue, FerryRun *run)
     run->n = 0;
 }
 
-void ferry_page_queue_known(FerryPageQueue *queue, uint64_t page)
+void ferry_page_queue_known(FerryPageQueue *queue, uint64_t page, uint64_t n)
 {
-    queue->flags[page] |= SENT | PASSED;
+    memset(queue->flags + page, SENT | PASSED, n);
 }
 
 bool ferry_page_queue_near(FerryPageQueue *queue)

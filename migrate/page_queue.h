@@ -52,8 +52,8 @@ FerryRun *ferry_page_queue_take(FerryPageQueue *queue, bool faults_only, uint32_
 bool ferry_page_queue_sent(FerryPageQueue *queue, uint64_t page);
 // RUN was dealt with.
 void ferry_page_queue_finish(FerryPageQueue *queue, FerryRun *run);
-// PAGE is in QEMU already, from an earlier load that was cut.
-void ferry_page_queue_known(FerryPageQueue *queue, uint64_t page);
+// N pages from PAGE on are in QEMU already; before anything is taken.
+void ferry_page_queue_known(FerryPageQueue *queue, uint64_t page, uint64_t n);
 
 bool ferry_page_queue_near(FerryPageQueue *queue);         // the next run, if no fault, is near one
 bool ferry_page_queue_warm(FerryPageQueue *queue);         // or on the hot list

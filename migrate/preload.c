@@ -391,6 +391,19 @@ bool ferry_preload_has(const FerryPreload *preload, uint64_t page)
     return preload->loaded[page] != 0;
 }
 
+uint64_t ferry_preload_run_from(const FerryPreload *preload, uint64_t *page)
+{
+    const uint32_t *loaded = preload->loaded;
+    uint64_t first = *page, total = preload->descriptor.total_pages;
+    while (first < total && loaded[first] == 0)
+        first++;
+    uint64_t end = first;
+    while (end < total && loaded[end] != 0)
+        end++;
+    *page = first;
+    return end - first;
+}
+
 void ferry_preload_add(FerryPreload *preload, FerryImageReader *reader, uint64_t page)
 {
     preload->loaded[page] = ferry_image_reader_generation(reader, page);
@@ -440,20 +453,29 @@ static bool block_is_used(const FerryPreload *preload, uint64_t block)
     return page < end;
 }
 
-static bool settle_block(FerryPreload *preload, FerryImageReader *reader, uint64_t block,
-                         GArray *stale, GError **error)
+static void settle_block(FerryPreload *preload, FerryImageReader *reader, uint64_t block,
+                         GArray *stale)
 {
     uint64_t page = block * FERRY_ENTRIES;
     uint64_t end = MIN(page + FERRY_ENTRIES, preload->descriptor.total_pages);
-    if (!ferry_image_reader_need(reader, page, 1, error))
-        return false;
     for (; page < end; page++)
         if (preload->loaded[page] != 0 &&
             preload->loaded[page] != ferry_image_reader_generation(reader, page)) {
             preload->loaded[page] = 0;
             g_array_append_val(stale, page);
         }
-    return true;
+}
+
+// The index blocks that may say something else by now, ascending.
+static GArray *blocks_in_doubt(FerryPreload *preload)
+{
+    GArray *blocks = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    if (preload->has_block)
+        set_due(preload, preload->block);
+    for (uint64_t block = 0; block < preload->descriptor.index_blocks; block++)
+        if ((preload->unsure[block] || preload->due[block]) && block_is_used(preload, block))
+            g_array_append_val(blocks, block);
+    return blocks;
 }
 
 bool ferry_preload_settle(FerryPreload *preload, FerryImageReader *reader, GArray *stale,
@@ -464,16 +486,12 @@ bool ferry_preload_settle(FerryPreload *preload, FerryImageReader *reader, GArra
         sealed->journals < preload->journals)
         return false;
     read_last_journals(preload, sealed->journals);
-    if (preload->has_block)
-        set_due(preload, preload->block);
-    for (uint64_t block = 0; block < preload->descriptor.index_blocks; block++)
-        if (preload->unsure[block])
-            set_due(preload, block);
-    while (!g_queue_is_empty(&preload->queue)) {
-        uint64_t block = GPOINTER_TO_UINT(g_queue_pop_head(&preload->queue));
-        if (block_is_used(preload, block) && !settle_block(preload, reader, block, stale, error))
-            return false;
-    }
+    g_autoptr(GArray) blocks = blocks_in_doubt(preload);
+    const uint64_t *first = (const uint64_t *)(const void *)blocks->data;
+    if (!ferry_image_reader_need_blocks(reader, preload->reads, first, blocks->len, error))
+        return false;
+    for (guint i = 0; i < blocks->len; i++)
+        settle_block(preload, reader, first[i], stale);
     return true;
 }
 

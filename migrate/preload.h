@@ -33,6 +33,8 @@ void ferry_preload_stop(FerryPreload *preload);
 // As it is while the save goes on; NULL: nothing was loaded.
 const FerryDescriptor *ferry_preload_descriptor(const FerryPreload *preload);
 bool ferry_preload_has(const FerryPreload *preload, uint64_t page);
+// How many were loaded from *PAGE on, which is moved on to the first of them; 0 = no more.
+uint64_t ferry_preload_run_from(const FerryPreload *preload, uint64_t *page);
 // QEMU got it after the stop: it counts as loaded. READER's index for PAGE is read.
 void ferry_preload_add(FerryPreload *preload, FerryImageReader *reader, uint64_t page);
 uint64_t ferry_preload_soon(const FerryPreload *preload); // bytes that storage delivers in some ms
@@ -40,7 +42,7 @@ uint64_t ferry_preload_bytes(const FerryPreload *preload); // read from storage
 uint64_t ferry_preload_taken(const FerryPreload *preload); // of pages that were right and not zero
 
 // After the stop; READER has the sealed image. Forgets the pages that are not what the image has, and
-// appends them to STALE (uint64_t, ascending within an index block). False without error: it is
+// appends them to STALE (uint64_t, ascending). False without error: it is
 // another save's image, nothing that was loaded counts. Reads index blocks that changed last only.
 bool ferry_preload_settle(FerryPreload *preload, FerryImageReader *reader, GArray *stale,
                           GError **error);

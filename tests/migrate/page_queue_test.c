@@ -142,8 +142,8 @@ static void test_zero_asked_for(void)
 static void test_known(void)
 {
     g_autoptr(Queue) queue = ferry_page_queue_new(TOTAL, false);
-    ferry_page_queue_known(queue, 0);
-    ferry_page_queue_known(queue, 5);
+    ferry_page_queue_known(queue, 0, 1);
+    ferry_page_queue_known(queue, 5, 1);
     is_run(ferry_page_queue_take(queue, false, 256), 1, 4, false);
     is_run(ferry_page_queue_take(queue, false, 256), 6, 256, false);
     ferry_page_queue_fault(queue, 5, 1, 0);
