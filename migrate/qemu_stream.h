@@ -30,6 +30,7 @@ enum { // commands
     QEMU_CMD_PACKAGED = 7,
     QEMU_CMD_POSTCOPY_RESUME = 9,
     QEMU_CMD_RECV_BITMAP = 10,
+    QEMU_CMD_SWITCHOVER_START = 11,
 };
 
 #define QEMU_RECV_BITMAP_END 0x0123456789abcdefu // follows the bits on the return path

@@ -282,12 +282,25 @@ static bool read_start(Stream *stream, uint32_t section, GError **error)
     return version == QEMU_RAM_VERSION || broken(error, "has an unknown version of RAM");
 }
 
+// QEMU 10.0 announces the pause to devices that load on connections of their own; vmferry has none.
+static bool read_command(Stream *stream, GError **error)
+{
+    uint32_t command_and_length;
+    return take32(stream, &command_and_length, error) &&
+           (command_and_length == (uint32_t)QEMU_CMD_SWITCHOVER_START << 16 ||
+            broken(error, "has a command that does not belong before the end of RAM"));
+}
+
 // *LAST: this was RAM's last section.
 static bool read_section(Stream *stream, bool *last, GError **error)
 {
     uint8_t type;
     uint32_t section;
-    if (!take8(stream, &type, error) || !take32(stream, &section, error))
+    if (!take8(stream, &type, error))
+        return false;
+    if (type == QEMU_VM_COMMAND)
+        return read_command(stream, error);
+    if (!take32(stream, &section, error))
         return false;
     if (type == QEMU_VM_SECTION_START && !read_start(stream, section, error))
         return false;

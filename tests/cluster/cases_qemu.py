@@ -96,7 +96,7 @@ def test_pagers_killed_with_qemu_of_backports(cluster):
     with nodes_with(cluster, path, NODES) as versions:
         for node in NODES:
             wait_version(cluster, node, versions[node])
-        vm = Vm(cluster, "newer", memory_mib=1024).define()
+        vm = Vm(cluster, "newer", memory_mib=1024, machine="pc-q35-10.0").define()
         kill_pagers(cluster, vm, int(os.environ.get("VMFERRY_TEST_KILLS", "3")))
         vm.remove()
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // What stream_out writes, stream_in reads; a stream that is cut or garbled is refused.
+#include "migrate/qemu_stream.h"
 #include "migrate/stream_in.h"
 #include "migrate/stream_out.h"
 
@@ -8,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { RAM_PAGES = 40, ROM_PAGES = 4 };
+enum { RAM_PAGES = 40, ROM_PAGES = 4, SECTION_HEADER = 5 };
 
 // Type byte, length, machine.
 static const uint8_t config[] = "\x07\0\0\0\x0bpc-q35-test";
@@ -119,7 +120,8 @@ static uint64_t write_pages(FerryStreamOut *out, uint8_t (*pages)[FERRY_PAGE])
     return sum;
 }
 
-static GByteArray *make_stream(uint64_t *sum)
+// *END: where the section header is that RAM ends with.
+static GByteArray *make_stream(uint64_t *sum, size_t *end)
 {
     g_autoptr(GError) error = NULL;
     g_autofree FerryDescriptor *descriptor = g_new0(FerryDescriptor, 1);
@@ -137,6 +139,7 @@ static GByteArray *make_stream(uint64_t *sum)
     GThread *thread = g_thread_new("collect", collect, GINT_TO_POINTER(fds[1]));
     g_autoptr(FerryStreamOut) out = ferry_stream_out_new(fds[0], descriptor);
     g_assert_true(ferry_stream_out_head(out, &error));
+    *end = ferry_stream_out_bytes(out) - SECTION_HEADER;
     *sum = write_pages(out, pages);
     g_assert_true(ferry_stream_out_tail(out, device, &error));
     uint64_t sent = ferry_stream_out_bytes(out);
@@ -151,7 +154,8 @@ static void test_round_trip(gconstpointer step)
 {
     g_autoptr(GError) error = NULL;
     uint64_t sum;
-    g_autoptr(GByteArray) bytes = make_stream(&sum);
+    size_t end;
+    g_autoptr(GByteArray) bytes = make_stream(&sum, &end);
     Source source = {bytes->data, 0, bytes->len, GPOINTER_TO_SIZE(step)};
     Seen seen = {0};
     g_assert_true(ferry_stream_read(read_source, &source, &events, &seen, &error));
@@ -177,7 +181,8 @@ static bool parse(const uint8_t *bytes, size_t length, GError **error)
 static void test_cut(void)
 {
     uint64_t sum;
-    g_autoptr(GByteArray) bytes = make_stream(&sum);
+    size_t end;
+    g_autoptr(GByteArray) bytes = make_stream(&sum, &end);
     for (size_t length = 0; length < bytes->len; length += length < 400 ? 1 : 37) {
         g_autoptr(GError) error = NULL;
         g_assert_false(parse(bytes->data, length, &error));
@@ -185,11 +190,37 @@ static void test_cut(void)
     }
 }
 
+// What QEMU 10.0's machine types send before the pause; no other command belongs there.
+static void test_command(void)
+{
+    static const struct {
+        uint8_t bytes[5];
+        bool fine;
+    } commands[] = {
+        {{QEMU_VM_COMMAND, 0, QEMU_CMD_SWITCHOVER_START, 0, 0}, true},
+        {{QEMU_VM_COMMAND, 0, QEMU_CMD_SWITCHOVER_START, 0, 1}, false},
+        {{QEMU_VM_COMMAND, 0, QEMU_CMD_POSTCOPY_RUN, 0, 0}, false},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
+        g_autoptr(GError) error = NULL;
+        uint64_t sum;
+        size_t end;
+        g_autoptr(GByteArray) before = make_stream(&sum, &end);
+        g_autoptr(GByteArray) bytes = g_byte_array_new();
+        g_byte_array_append(bytes, before->data, (guint)end);
+        g_byte_array_append(bytes, commands[i].bytes, sizeof commands[i].bytes);
+        g_byte_array_append(bytes, before->data + end, before->len - (guint)end);
+        g_assert_cmpint(parse(bytes->data, bytes->len, &error), ==, commands[i].fine);
+        g_assert_true(commands[i].fine || g_error_matches(error, FERRY_ERROR, FERRY_ERROR_STREAM));
+    }
+}
+
 // Whatever is changed in the head or the first records: refused or read, never more than that.
 static void test_garbled(void)
 {
     uint64_t sum;
-    g_autoptr(GByteArray) bytes = make_stream(&sum);
+    size_t end;
+    g_autoptr(GByteArray) bytes = make_stream(&sum, &end);
     unsigned refused = 0;
     for (size_t at = 0; at < 200; at++)
         for (unsigned change = 1; change < 256; change += 17) {
@@ -221,6 +252,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/stream/round-trip", GSIZE_TO_POINTER(SIZE_MAX), test_round_trip);
     g_test_add_data_func("/stream/byte-by-byte", GSIZE_TO_POINTER(1), test_round_trip);
     g_test_add_func("/stream/cut", test_cut);
+    g_test_add_func("/stream/command", test_command);
     g_test_add_func("/stream/garbled", test_garbled);
     g_test_add_func("/stream/qemu-gone", test_qemu_gone);
     return g_test_run();
