@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The HTTP API on its unix socket, with the real server and an agent that agrees to everything: any
-// bytes get an answer of HTTP or the end of the connection, and what is JSON is whole.
+// The HTTP API on its unix socket, or by TCP (inputs that begin with "@") where a token is asked
+// for, with the real server and an agent that agrees to everything: any bytes get an answer of HTTP
+// or the end of the connection, and what is JSON is whole.
 #include "tests/fuzz/fuzz.h"
 
 #include "tests/agent/api_support.h"
 
 #include <jansson.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { MAX = 64 * 1024, TURNS = 200 };
+enum { MAX = 64 * 1024, TURNS = 200, EVENTS = 3 };
 
 static Server server;
 
@@ -22,7 +24,22 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     server_start(&server);
     server.agent.console = g_strdup("/vmferry-fuzz/console");
     fuzz_log_quietly();
+    for (int i = 0; i < EVENTS; i++)
+        agent_events_add(server.agent.events, "info", "vm.started", "here", NULL, "it runs");
     return 0;
+}
+
+static int dial_tcp(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(server.port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct linger at_once = {.l_onoff = 1}; // no port is kept waiting after each input
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    FUZZ_REQUIRE(setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0, "linger");
+    FUZZ_REQUIRE(connect(fd, (struct sockaddr *)&address, sizeof address) == 0, "port %u",
+                 server.port);
+    return fd;
 }
 
 static int dial(void)
@@ -72,12 +89,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
         return 0;
-    int fd = dial();
-    server.agent.later = data[0] == '~';
+    bool tcp = data[0] == '@';
+    int fd = tcp ? dial_tcp() : dial();
+    data += tcp;
+    size -= tcp;
     GString *answer = converse(fd, data, MIN(size, (size_t)MAX));
     FUZZ_REQUIRE(answer->len == 0 || g_str_has_prefix(answer->str, "HTTP/1."), "answered %s",
                  answer->str);
-    if (strncmp(answer->str, "HTTP/", 5) == 0 && strncmp((const char *)data, "HEAD", 4) != 0)
+    if (answer->len > 0 && memmem(data, size, "HEAD", 4) == NULL) // which has no body
         check_json(answer->str);
     close(fd);
     fuzz_run_loop();

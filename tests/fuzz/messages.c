@@ -23,6 +23,19 @@ static void on_reply(json_t *result, const GError *error, gpointer data)
     ++*(unsigned *)data;
 }
 
+static void change_membership(Agent *agent, char how)
+{
+    const AgentClusterEvents *events = &agent_messages_cluster_events;
+    if (how == 'j')
+        events->joined("n2", agent);
+    else if (how == 'p')
+        events->left("n2", AGENT_LEFT_PROCESS, agent);
+    else if (how == 'q')
+        events->quorum(false, agent);
+    else if (how == 'l')
+        events->lost(agent);
+}
+
 static void receive(Agent *agent, const char *from, const char *line)
 {
     json_t *message = json_loads(line, 0, NULL);
@@ -63,8 +76,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     g_autofree char *text = fuzz_rest(&input);
     g_auto(GStrv) lines = g_strsplit(text, "\n", 16);
     agent_messages_call(agent, "n2", "migrate", json_object(), on_reply, &replies);
-    for (char **line = lines; *line != NULL; line++)
-        receive(agent, **line == ' ' ? FIXTURE_NODE : "n2", *line);
+    agent->ready = text[0] != '>'; // else they wait until the agent is
+    for (char **line = lines; *line != NULL; line++) {
+        if (**line == '!')
+            change_membership(agent, (*line)[1]);
+        else
+            receive(agent, **line == ' ' ? FIXTURE_NODE : "n2", *line);
+    }
+    agent->ready = true;
+    agent_messages_flush(agent);
     look(agent);
     agent_messages_cluster_events.left("n2", AGENT_LEFT_NODE, agent);
     fuzz_run_loop();

@@ -3,6 +3,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "hvcore/process_file.h"
+#include "hvcore/vm.h"
 
 #include <glib/gstdio.h>
 #include <string.h>
@@ -41,6 +42,18 @@ static bool read_file(HvProcessFile *file)
     return read;
 }
 
+// However damaged the file is, the VM is known.
+static void check_listed(void)
+{
+    g_autoptr(GError) error = NULL, damage = NULL;
+    uint64_t epoch;
+    g_auto(GStrv) names = hv_vm_list(run_dir, &error);
+    FUZZ_REQUIRE(names != NULL && g_strv_length(names) == 1 && strcmp(names[0], VM) == 0,
+                 "it is not listed");
+    g_autoptr(HvDefinition) recorded = hv_vm_recorded(run_dir, VM, &epoch, &damage);
+    fuzz_check_error(recorded != NULL, damage);
+}
+
 static void check_accepted(const HvProcessFile *file)
 {
     g_autoptr(GError) error = NULL;
@@ -62,6 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     FUZZ_REQUIRE(g_file_set_contents_full(path, (const char *)data, (gssize)size,
                                           G_FILE_SET_CONTENTS_NONE, 0600, NULL),
                  "%s cannot be written", path);
+    check_listed();
     if (read_file(&file))
         check_accepted(&file);
     return 0;

@@ -10,6 +10,32 @@
 
 enum { COMMANDS = 4, MAX = 64 * 1024 }; // less than what a socket holds
 
+// Instead of a connection by path.
+static int connected;
+int __wrap_hv_unix_connect(const char *path, GError **error);
+int __wrap_hv_unix_connect(const char *path, GError **error)
+{
+    (void)path, (void)error;
+    return connected;
+}
+
+// Takes FD.
+static bool begin(QmpBlocking *qmp, int fd, uint8_t how)
+{
+    g_autoptr(GError) error = NULL;
+    gint64 end_us = g_get_monotonic_time() + 5 * G_USEC_PER_SEC;
+    bool opened = true;
+    connected = fd;
+    if (how & 1)
+        qmp_blocking_join(qmp, fd, end_us);
+    else if (how & 2)
+        opened = qmp_blocking_open_oob(qmp, "monitor", end_us, &error);
+    else
+        opened = qmp_blocking_open(qmp, "monitor", end_us, &error);
+    fuzz_check_error(opened, error);
+    return opened;
+}
+
 static bool ask(QmpBlocking *qmp)
 {
     g_autoptr(GError) error = NULL;
@@ -30,10 +56,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                  "the socket is too small");
     shutdown(ends[1], SHUT_WR);
     g_auto(QmpBlocking) qmp = {.fd = -1};
-    qmp_blocking_join(&qmp, ends[0], g_get_monotonic_time() + 5 * G_USEC_PER_SEC);
-    qmp.joined = how & 1;
-    for (int i = 0; i < COMMANDS && ask(&qmp); i++)
-        ;
+    if (begin(&qmp, ends[0], how))
+        for (int i = 0; i < COMMANDS && ask(&qmp); i++)
+            ;
     close(ends[1]);
     return 0;
 }
