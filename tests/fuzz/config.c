@@ -59,9 +59,7 @@ static void check_accepted(const AgentConfig *config)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     g_autoptr(GError) error = NULL;
-    FUZZ_REQUIRE(g_file_set_contents_full(path, (const char *)data, (gssize)size,
-                                          G_FILE_SET_CONTENTS_NONE, 0600, NULL),
-                 "%s cannot be written", path);
+    fuzz_write_file(path, data, size);
     g_autoptr(AgentConfig) config = agent_config_load(path, &error);
     fuzz_check_error_names(config != NULL, error, path);
     if (config != NULL)

@@ -91,6 +91,13 @@ char *fuzz_rest(FuzzInput *input)
     return text;
 }
 
+void fuzz_write_file(const char *path, const uint8_t *data, size_t size)
+{
+    FILE *file = fopen(path, "w");
+    bool written = file != NULL && (size == 0 || fwrite(data, size, 1, file) == 1);
+    FUZZ_REQUIRE(written && fclose(file) == 0, "%s cannot be written", path);
+}
+
 // --- main loop ---
 
 void fuzz_run_loop(void)

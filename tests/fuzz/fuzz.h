@@ -45,6 +45,9 @@ const uint8_t *fuzz_bytes(FuzzInput *input, size_t size, size_t *taken);
 // All that is left, with a zero byte behind it. The caller frees.
 char *fuzz_rest(FuzzInput *input);
 
+// The file at PATH becomes these bytes and nothing else.
+void fuzz_write_file(const char *path, const uint8_t *data, size_t size);
+
 // --- for targets with a main loop ---
 // Runs the default main context until nothing is to be done at once, a limited number of times.
 void fuzz_run_loop(void);

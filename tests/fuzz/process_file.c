@@ -72,9 +72,7 @@ static void check_accepted(const HvProcessFile *file)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     g_auto(HvProcessFile) file = {0};
-    FUZZ_REQUIRE(g_file_set_contents_full(path, (const char *)data, (gssize)size,
-                                          G_FILE_SET_CONTENTS_NONE, 0600, NULL),
-                 "%s cannot be written", path);
+    fuzz_write_file(path, data, size);
     check_listed();
     if (read_file(&file))
         check_accepted(&file);
