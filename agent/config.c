@@ -22,9 +22,10 @@ void agent_config_free(AgentConfig *config)
 static bool refuse(GError **error, const char *path, const char *what, const char *name)
 {
     g_autofree char *known = g_strjoinv(", ", (char **)keys);
+    g_autofree char *valid = g_utf8_make_valid(name, -1);
     g_set_error(error, AGENT_ERROR, AGENT_ERROR_INVALID,
                 "%s: %s \"%s\" is not known; there is only the group [" GROUP "] with %s", path,
-                what, name, known);
+                what, valid, known);
     return false;
 }
 
@@ -39,6 +40,24 @@ static bool check_names(GKeyFile *file, const char *path, GError **error)
     for (char **key = found; key != NULL && *key != NULL; key++)
         if (!g_strv_contains(keys, *key))
             return refuse(error, path, "the key", *key);
+    return true;
+}
+
+// A value that GLib cannot read (not UTF-8, an unknown escape) would otherwise become the default.
+static bool check_values(GKeyFile *file, const char *path, GError **error)
+{
+    for (const char *const *key = keys; *key != NULL; key++) {
+        g_autoptr(GError) cause = NULL;
+        if (!g_key_file_has_key(file, GROUP, *key, NULL))
+            continue;
+        g_free(g_key_file_get_string(file, GROUP, *key, &cause)); // may be set beside an error
+        if (cause == NULL)
+            continue;
+        g_autofree char *why = g_utf8_make_valid(cause->message, -1);
+        g_set_error(error, AGENT_ERROR, AGENT_ERROR_INVALID, "%s: the value of %s: %s", path, *key,
+                    why);
+        return false;
+    }
     return true;
 }
 
@@ -84,10 +103,12 @@ AgentConfig *agent_config_load(const char *path, GError **error)
     g_autoptr(GKeyFile) file = g_key_file_new();
     g_autoptr(GError) cause = NULL;
     if (!g_key_file_load_from_file(file, path, G_KEY_FILE_NONE, &cause)) {
-        g_set_error(error, AGENT_ERROR, AGENT_ERROR_INVALID, "%s: %s", path, cause->message);
+        g_autofree char *why = g_utf8_make_valid(cause->message, -1);
+        g_set_error(error, AGENT_ERROR, AGENT_ERROR_INVALID, "%s: %s%s", path, why,
+                    cause->domain == G_KEY_FILE_ERROR ? "; see vmferryd(8)" : "");
         return NULL;
     }
-    if (!check_names(file, path, error))
+    if (!check_names(file, path, error) || !check_values(file, path, error))
         return NULL;
     g_autoptr(AgentConfig) config = g_new0(AgentConfig, 1);
     config->listen = get_listen(file);

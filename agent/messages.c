@@ -193,6 +193,10 @@ static void answered(json_t *result, const GError *error, gpointer data)
 
 static void handle_call(Agent *agent, const char *from, json_t *json)
 {
+    if (text(json, "id") == NULL) {
+        g_warning("a call from %s cannot be answered: it has no id", from);
+        return;
+    }
     Answer *answer = g_new(Answer, 1);
     *answer = (Answer){
         .agent = agent, .to = g_strdup(from), .id = g_strdup(text(json, "id"))};

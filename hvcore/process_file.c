@@ -57,9 +57,10 @@ static bool from_json(json_t *root, const char *name, HvProcessFile *file, GErro
     if (json_unpack_ex(root, &problem, 0, "{s:I, s:I, s:s, s:I, s:o, s?I}", "pid", &pid,
                        "start_time", &start_time, "boot_id", &boot_id, "epoch", &epoch,
                        "definition", &definition, "rescue_fd", &rescue_fd) < 0 ||
-        pid <= 0 || pid > G_MAXINT || start_time < 0 || rescue_fd < -1 || rescue_fd > G_MAXINT) {
+        pid <= 0 || pid > G_MAXINT || start_time < 0 || epoch < 0 || rescue_fd < -1 ||
+        rescue_fd > G_MAXINT) {
         g_set_error(error, HV_ERROR, HV_ERROR_UNKNOWN, "process.json of %s is damaged: %s", name,
-                    problem.text);
+                    problem.text[0] != '\0' ? problem.text : "a number is out of range");
         return false;
     }
     g_autoptr(GError) reason = NULL;

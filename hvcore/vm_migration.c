@@ -139,7 +139,10 @@ static void fill_in(const HvVm *vm, HvMigration *migration, json_t *result)
     migration->throttle =
         (uint32_t)MIN(number(result, "cpu-throttle-percentage"), (uint64_t)100);
     migration->downtime_ms = (uint32_t)MIN(number(result, "downtime"), G_MAXUINT32);
+    const char *end;
     g_strlcpy(migration->error, problem ? problem : "", sizeof migration->error);
+    if (!g_utf8_validate(migration->error, -1, &end)) // cut within a letter
+        migration->error[end - migration->error] = '\0';
 }
 
 static void on_migration_info(json_t *result, const GError *error, gpointer pointer)

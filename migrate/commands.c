@@ -51,7 +51,8 @@ static void read_more(FerryCommands *commands)
 
 static json_t *not_understood(const char *line, GError **error)
 {
-    g_set_error(error, FERRY_ERROR, FERRY_ERROR_CHILD, "command not understood: %s", line);
+    g_autofree char *valid = g_utf8_make_valid(line, -1);
+    g_set_error(error, FERRY_ERROR, FERRY_ERROR_CHILD, "command not understood: \"%s\"", valid);
     return NULL;
 }
 

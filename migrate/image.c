@@ -124,13 +124,21 @@ static const char *wrong_with_slot(const uint8_t *bytes)
     return NULL;
 }
 
-bool ferry_record_decode(FerryRecord *record, const uint8_t *bytes, GError **error)
+// They go into messages, events and JSON.
+static bool texts_are_valid(const FerryRecord *record)
 {
-    const char *wrong = wrong_with_slot(bytes);
-    if (wrong != NULL) {
-        g_set_error(error, FERRY_ERROR, FERRY_ERROR_FORMAT, "%s", wrong);
-        return false;
-    }
+    const char *const texts[] = {
+        record->uuid,    record->vm,           record->owner,             record->peer,
+        record->machine, record->qemu_version, record->definition_digest, record->accelerator,
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
+        if (!g_utf8_validate(texts[i], -1, NULL))
+            return false;
+    return true;
+}
+
+static void get_record(FerryRecord *record, const uint8_t *bytes)
+{
     *record = (FerryRecord){
         .sequence = get64(bytes, 16),
         .epoch = get64(bytes, 24),
@@ -153,7 +161,21 @@ bool ferry_record_decode(FerryRecord *record, const uint8_t *bytes, GError **err
     get_text(bytes, 768, record->qemu_version, sizeof(record->qemu_version));
     get_text(bytes, 800, record->definition_digest, sizeof(record->definition_digest));
     get_text(bytes, 872, record->accelerator, sizeof(record->accelerator));
-    return true;
+}
+
+bool ferry_record_decode(FerryRecord *record, const uint8_t *bytes, GError **error)
+{
+    FerryRecord decoded = {0};
+    const char *wrong = wrong_with_slot(bytes);
+    if (wrong == NULL) {
+        get_record(&decoded, bytes);
+        wrong = texts_are_valid(&decoded) ? NULL : "a text that is not UTF-8";
+    }
+    if (wrong == NULL)
+        *record = decoded;
+    else
+        g_set_error(error, FERRY_ERROR, FERRY_ERROR_FORMAT, "%s", wrong);
+    return wrong == NULL;
 }
 
 // --- descriptor ---
@@ -228,6 +250,8 @@ static bool decode_blocks(FerryDescriptor *descriptor, const uint8_t *bytes)
         get_text(bytes, at, block->name, sizeof(block->name));
         block->length = get64(bytes, at + 256);
         block->first_page = get64(bytes, at + 264);
+        if (!g_utf8_validate(block->name, -1, NULL))
+            return false;
         if (block->length == 0 || block->length % FERRY_PAGE != 0 || block->first_page != pages ||
             block->length / FERRY_PAGE > descriptor->total_pages - pages)
             return false;

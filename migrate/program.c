@@ -62,7 +62,8 @@ int ferry_program_failed(const GError *error)
 {
     FerryErrorCode code =
         error->domain == FERRY_ERROR ? (FerryErrorCode)error->code : FERRY_ERROR_CHILD;
+    g_autofree char *valid = g_utf8_make_valid(error->message, -1); // it may hold a path's bytes
     ferry_program_event(json_pack("{s:s, s:s, s:s}", "event", "error", "code",
-                                  ferry_error_code_name(code), "message", error->message));
+                                  ferry_error_code_name(code), "message", valid));
     return 1;
 }

@@ -97,7 +97,7 @@ static bool take_name(Stream *stream, char name[NAME_MAX_LENGTH + 1], GError **e
         return false;
     memcpy(name, bytes, length);
     name[length] = '\0';
-    return strlen(name) == length || broken(error, "has a name with a zero byte");
+    return g_utf8_validate(name, length, NULL) || broken(error, "has a name that is no text");
 }
 
 // --- head ---
@@ -176,7 +176,7 @@ static bool read_head(Stream *stream, GError **error)
 
 static bool read_blocks(Stream *stream, uint64_t total, GError **error)
 {
-    if (stream->n_blocks != 0 || total == 0 || total % FERRY_PAGE != 0)
+    if (stream->n_blocks != 0 || total == 0 || total % FERRY_PAGE != 0 || total > G_MAXINT64)
         return broken(error, "has a second or a strange list of RAM blocks");
     for (uint64_t left = total; left > 0; stream->n_blocks++) {
         FerryBlock *block = &stream->blocks[stream->n_blocks];
@@ -371,5 +371,7 @@ bool ferry_stream_read(FerryReadFn read, void *read_env, const FerryStreamEvents
     for (bool last = false; !last;)
         if (!read_section(stream, &last, error))
             return false;
+    if (stream->n_blocks == 0)
+        return broken(error, "has no RAM blocks");
     return events->ram_end(env, error) && read_tail(stream, error);
 }

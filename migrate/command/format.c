@@ -9,7 +9,7 @@ char *format_bytes(double bytes)
         bytes /= 1024;
         unit++;
     }
-    gboolean whole = bytes >= 100 || bytes == (double)(gint64)bytes;
+    gboolean whole = bytes >= 100 || (bytes >= 0 && bytes == (double)(gint)bytes);
     return g_strdup_printf(whole ? "%.0f %s" : "%.1f %s", bytes, units[unit]);
 }
 
@@ -19,7 +19,7 @@ char *format_ms(double ms)
         return g_strdup_printf(ms < 10 ? "%.1f ms" : "%.0f ms", ms);
     if (ms < 120000)
         return g_strdup_printf("%.1f s", ms / 1000);
-    guint64 seconds = (guint64)(ms / 1000);
+    guint64 seconds = (guint64)MIN(ms / 1000, 1e15); // whatever a node says
     return g_strdup_printf("%" G_GUINT64_FORMAT " min %" G_GUINT64_FORMAT " s", seconds / 60,
                            seconds % 60);
 }

@@ -56,7 +56,7 @@ static char *figures(json_t *job, double done, double total, int room)
 
 static char *bar(double done, double total, int width)
 {
-    int full = (int)(MIN(1, done / total) * width);
+    int full = (int)(CLAMP(done / total, 0, 1) * width);
     g_autofree char *hashes = g_strnfill((gsize)full, '#');
     g_autofree char *dots = g_strnfill((gsize)(width - full), '.');
     return g_strconcat("[", hashes, dots, "]", NULL);

@@ -376,7 +376,9 @@ guint loop_iterations(guint ms)
     bool over = false;
     guint count = 0;
     g_timeout_add(ms, set_true, &over);
-    for (; !over; count++)
+    while (!over) {
         g_main_context_iteration(NULL, TRUE);
+        count++;
+    }
     return count;
 }

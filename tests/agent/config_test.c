@@ -81,6 +81,8 @@ static void test_refused(void)
     refuse("[agents]\n", "\"agents\"");
     refuse("[agent]\nrun_dir=run/vmferry\n", "run_dir");
     refuse("listen=127.0.0.1:1\n", "vmferryd.conf");
+    refuse("[agent]\nlisten=10.0.0.1:1\\x\n", "listen");
+    refuse("[agent]\ntoken_file=/etc/\xff\n", "token_file");
 }
 
 static void test_missing(void)

@@ -10,6 +10,7 @@ packages="
   libcpg-dev libquorum-dev libcmap-dev pacemaker-dev
   corosync pacemaker pacemaker-cli-utils crmsh resource-agents
   qemu-system-x86 qemu-utils qemu-block-extra
+  clang llvm libclang-rt-dev
   tgt iproute2 python3 busybox-static linux-image-cloud-amd64 ca-certificates
 "
 # Only tests/bench/blackout needs these: the peers' side.
