@@ -15,8 +15,6 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
-enum { HOUSEKEEPING_S = 5 };
-
 char *agent_new_id(Agent *agent)
 {
     return g_strdup_printf("%s-%" G_GINT64_FORMAT "-%u", agent->name,
@@ -168,7 +166,7 @@ Agent *agent_new(AgentConfig *config, GError **error)
         return NULL;
     agent->pacemaker = agent_pacemaker_new(&pacemaker_events, agent);
     agent->cluster = agent_cluster_new(&agent_messages_cluster_events, agent);
-    g_timeout_add_seconds(HOUSEKEEPING_S, housekeeping, agent);
+    g_timeout_add_seconds(AGENT_HOUSEKEEPING_S, housekeeping, agent);
     return g_steal_pointer(&agent);
 }
 

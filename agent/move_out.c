@@ -14,7 +14,6 @@
 enum {
     POLL_MS = 100,
     END_SAVE_POLL_MS = 20,
-    QUIT_MS = 2000,
     SAVER_MS = 300, // between QEMU's "failed" and the saver's reason
 };
 
@@ -123,7 +122,7 @@ static void quit(void *env)
 {
     AgentMoveOut *out = env;
     hv_vm_quit(out->vm->hv, NULL, NULL);
-    out->quit_timer = g_timeout_add(QUIT_MS, quit_is_late, out);
+    out->quit_timer = g_timeout_add(AGENT_MOVE_QUIT_MS, quit_is_late, out);
 }
 
 // --- saving ---

@@ -6,6 +6,8 @@
 #include "agent/vm.h"
 #include "migrate/move_source.h"
 
+enum { AGENT_MOVE_QUIT_MS = 2000 }; // for a QEMU that is not needed any more; then it is killed
+
 // Prepares a move to PEER (rehearsal only); agent_move_out_go lets it go on. JOB is kept informed of
 // phases and progress and ended by the caller; NULL: the move makes and ends one of its own.
 // Waiters in vm->departs learn the end.

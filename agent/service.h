@@ -11,6 +11,10 @@
 
 typedef struct Agent Agent;
 
+// Between a guest's arrival and what Pacemaker does next: on small nodes it would take CPU time from
+// the guest just when that has the most to do.
+enum { AGENT_ARRIVAL_MS = 400 };
+
 // RESULT is borrowed (NULL on error); ERROR is borrowed (NULL on success).
 typedef void (*AgentReplyFn)(json_t *result, const GError *error, gpointer data);
 

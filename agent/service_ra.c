@@ -17,9 +17,6 @@ enum {
     OCF_ERR_CONFIGURED = 6,
     OCF_NOT_RUNNING = 7,
     MARGIN_MS = 5000, // before Pacemaker's own timeout
-    // Between a guest's arrival and what Pacemaker does next: on small nodes it would take CPU time from
-    // the guest just when that has the most to do.
-    ARRIVAL_MS = 400,
 };
 
 typedef struct {
@@ -53,7 +50,7 @@ static void departed(AgentVm *vm, const GError *error, gpointer data)
     if (error != NULL)
         answer(vm, error, data);
     else
-        g_timeout_add(ARRIVAL_MS, departed_for_good, data);
+        g_timeout_add(AGENT_ARRIVAL_MS, departed_for_good, data);
 }
 
 static void monitor(Agent *agent, const char *name, AgentRaReplyFn reply, gpointer data)

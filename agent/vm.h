@@ -6,6 +6,8 @@
 #include "hvcore/vm.h"
 #include "migrate/area.h"
 
+enum { AGENT_ADOPT_PATIENCE_MS = 10 * 1000 }; // at vmferryd's start, for storage that hangs
+
 typedef struct AgentVm AgentVm;
 typedef struct AgentMoveOut AgentMoveOut;
 typedef struct AgentMoveIn AgentMoveIn;

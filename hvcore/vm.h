@@ -153,6 +153,7 @@ HvProcessState hv_process_look(const char *run_dir, const char *name, unsigned d
 // PATH; waits until it is ready for that. Works while the guest and QEMU's main loop wait for a page.
 bool hv_process_recover(const char *run_dir, const char *name, const char *path,
                         unsigned deadline_ms, GError **error);
+enum { HV_ASK_MS = 2000 }; // for each question to QEMU's second monitor
 // Asks NAME's QEMU to power the guest down (ACPI), waits GRACE_MS at most (not at all where the
 // guest does not run or the monitor is silent), then kills it by pidfd and waits
 // until it is gone, KILL_MS at most. True: proven gone.

@@ -5,6 +5,8 @@
 
 #include "resource-agents/operation.h"
 
+enum { MONITOR_LOOK_MS = 2000 }; // for a QEMU to say its state, where vmferryd is down
+
 int action_monitor(const Operation *operation);
 int action_stop(const Operation *operation);
 // start, migrate_to, migrate_from and reload-agent: the agent does them or nobody.

@@ -4,6 +4,8 @@
 
 #include "migrate/command/client.h"
 
+enum { CONSOLE_ANSWER_MS = 10 * 1000, CONSOLE_SEND_MS = 10 * 1000 };
+
 typedef struct {
     CURL *handle;
     GString *early; // console output that came along with the answer
