@@ -57,7 +57,7 @@ typedef struct {
     const char *vm;
     const char *definition; // JSON text
     const char *peer;       // migrate_to: target node; migrate_from: source node; else NULL
-    unsigned timeout_ms;    // Pacemaker's timeout for the operation
+    unsigned timeout_ms;    // within which an answer is of use
     bool probe;
 } AgentRaRequest;
 

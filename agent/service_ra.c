@@ -16,7 +16,6 @@ enum {
     OCF_ERR_GENERIC = 1,
     OCF_ERR_CONFIGURED = 6,
     OCF_NOT_RUNNING = 7,
-    MARGIN_MS = 5000, // before Pacemaker's own timeout
 };
 
 typedef struct {
@@ -79,9 +78,7 @@ static void stop(Agent *agent, const AgentRaRequest *request, AgentRaReplyFn rep
         return;
     }
     agent_migrate_settled(vm);
-    unsigned timeout_ms =
-        request->timeout_ms > 2 * MARGIN_MS ? request->timeout_ms - MARGIN_MS : MARGIN_MS;
-    agent_vm_stop(vm, timeout_ms, answer, call_new(reply, data));
+    agent_vm_stop(vm, request->timeout_ms, answer, call_new(reply, data));
 }
 
 static bool moved_already(Agent *agent, AgentVm *vm, const char *to)

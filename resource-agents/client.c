@@ -25,7 +25,7 @@ static char *down_message(const char *path, int problem)
 
 static char *request_text(const Operation *operation)
 {
-    unsigned left_ms = operation_left_ms(operation->deadline_us);
+    unsigned left_ms = operation_left_ms(operation->end_us);
     json_t *request =
         json_pack("{s:s, s:s, s:s, s:i, s:b}", "op", operation->action, "vm", operation->vm,
                   "definition", operation->definition, "timeout_ms",
