@@ -429,6 +429,7 @@ static void tell_end(AgentMoveOut *out, FerrySourceOutcome outcome, const GError
 
 static void conclude(AgentVm *vm, FerrySourceOutcome outcome)
 {
+    bool unasked = g_queue_is_empty(&vm->stops); // else it was Pacemaker who wanted its end
     switch (outcome) {
     case FERRY_SOURCE_MOVED:
     case FERRY_SOURCE_SAVED:
@@ -446,7 +447,8 @@ static void conclude(AgentVm *vm, FerrySourceOutcome outcome)
     case FERRY_SOURCE_LOST:
         agent_vm_detach(vm);
         agent_vm_set_state(vm, AGENT_VM_ABSENT);
-        agent_pacemaker_fail(vm->agent->pacemaker, vm->name, vm->agent->name, NULL, NULL);
+        if (unasked)
+            agent_pacemaker_fail(vm->agent->pacemaker, vm->name, vm->agent->name, NULL, NULL);
         break;
     }
 }
@@ -555,6 +557,11 @@ void agent_move_out_recover(AgentVm *vm)
 void agent_move_out_go(AgentMoveOut *out)
 {
     ferry_source_go(out->source);
+}
+
+unsigned agent_move_out_least_ms(const AgentMoveOut *out)
+{
+    return agent_pace_least_ms(out->pace);
 }
 
 void agent_move_out_cancel(AgentMoveOut *out, const char *reason)

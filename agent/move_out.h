@@ -17,6 +17,8 @@ void agent_move_out_go(AgentMoveOut *out);
 bool agent_move_out_save(AgentVm *vm, GError **error);
 // After a restart of the agent; see ferry_source_recover.
 void agent_move_out_recover(AgentVm *vm);
+// How long the save takes at the very least, from now on; 0: not known.
+unsigned agent_move_out_least_ms(const AgentMoveOut *out);
 void agent_move_out_cancel(AgentMoveOut *out, const char *reason);
 void agent_move_out_free(AgentMoveOut *out);
 

@@ -105,6 +105,8 @@ const HvDefinition *hv_vm_definition(const HvVm *vm);
 bool hv_vm_process_alive(const HvVm *vm); // false only when proven gone or never started
 pid_t hv_vm_pid(const HvVm *vm);          // 0 where there is none
 HvRunState hv_vm_run_state(const HvVm *vm);
+// Bytes of memory that QEMU has; 0 where that says nothing of the guest's (huge pages, no process).
+uint64_t hv_vm_resident(const HvVm *vm);
 uint64_t hv_vm_epoch(const HvVm *vm);
 bool hv_vm_set_epoch(HvVm *vm, uint64_t epoch, GError **error); // rewrites process.json
 // Why the definition's resource limits are not applied to this QEMU; NULL where they are, or where
