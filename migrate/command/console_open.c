@@ -64,6 +64,9 @@ static CURLcode connect_to(Console *console, const Endpoint *endpoint)
     console->handle = http_handle(endpoint, "/");
     console->early = g_string_new(NULL);
     curl_easy_setopt(console->handle, CURLOPT_CONNECT_ONLY, 1L);
+    curl_easy_setopt(console->handle, CURLOPT_TCP_KEEPALIVE, 1L); // the node may lose its power
+    curl_easy_setopt(console->handle, CURLOPT_TCP_KEEPIDLE, (long)CONSOLE_IDLE_S);
+    curl_easy_setopt(console->handle, CURLOPT_TCP_KEEPINTVL, (long)CONSOLE_PROBE_S);
     return curl_easy_perform(console->handle);
 }
 
