@@ -6,7 +6,7 @@
 #include "agent/vm.h"
 
 enum {
-    AGENT_MIGRATE_LIFETIME_S = 600,      // of the constraint, should everything else fail
+    AGENT_MIGRATE_LIFETIME_S = 720,      // of the constraint, should everything else fail
     AGENT_MIGRATE_SETTLE_MS = 20 * 1000, // Pacemaker's migrate_from and stop after the move
 };
 

@@ -5,7 +5,7 @@
 #include "agent/agent.h"
 
 enum {
-    AGENT_WATCH_START_S = 300, // until a job gives up; what Pacemaker does may go on
+    AGENT_WATCH_START_S = 360, // until a job gives up; what Pacemaker does may go on
     AGENT_WATCH_STOP_S = 360,
 };
 

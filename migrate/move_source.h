@@ -8,7 +8,7 @@
 typedef struct FerrySource FerrySource;
 
 enum {
-    FERRY_REHEARSE_MS = 30 * 1000, // the target checks storage and starts QEMU
+    FERRY_REHEARSE_MS = 100 * 1000, // the target checks storage and starts QEMU
     FERRY_READY_MS = 60 * 1000,    // Pacemaker has to ask for the move within this
     FERRY_ASK_AGAIN_MS = 2 * 1000, // a target that has not answered
     FERRY_RETRY_MS = 1000,         // storage, or QEMU's `cont`
