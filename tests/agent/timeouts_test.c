@@ -36,7 +36,7 @@
 
 // Of other programs: their documented defaults, in ms.
 enum {
-    TOKEN = 3000,                 // corosync.conf(5)
+    TOKEN = 3000 + 650,           // corosync.conf(5), three nodes
     CONSENSUS = TOKEN * 12 / 10,  // corosync.conf(5)
     LEFT = TOKEN + CONSENSUS,     // until a silent node is no member any more
     STONITH_TIMEOUT = 60 * 1000,  // pacemaker-controld(7)
