@@ -15,8 +15,6 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
-enum { HOUSEKEEPING_S = 5 };
-
 char *agent_new_id(Agent *agent)
 {
     return g_strdup_printf("%s-%" G_GINT64_FORMAT "-%u", agent->name,
@@ -46,6 +44,7 @@ static gboolean is_forgotten(gpointer name, gpointer value, gpointer data)
     Agent *agent = data;
     g_autoptr(HvDefinition) definition = agent_status_definition(agent, name);
     return definition == NULL && vm->state == AGENT_VM_ABSENT && vm->hv == NULL &&
+           vm->writes == 0 &&
            g_queue_is_empty((GQueue *)&vm->starts) && g_queue_is_empty((GQueue *)&vm->stops) &&
            g_queue_is_empty((GQueue *)&vm->departs) && g_queue_is_empty((GQueue *)&vm->arrivals) &&
            hv_vm_forget(agent->config->run_dir, name, NULL);
@@ -169,7 +168,7 @@ Agent *agent_new(AgentConfig *config, GError **error)
     agent->pacemaker = agent_pacemaker_new(&pacemaker_events, agent);
     agent->outbox = agent_outbox_new(agent_messages_held, agent);
     agent->cluster = agent_cluster_new(&agent_messages_cluster_events, agent);
-    g_timeout_add_seconds(HOUSEKEEPING_S, housekeeping, agent);
+    g_timeout_add_seconds(AGENT_HOUSEKEEPING_S, housekeeping, agent);
     return g_steal_pointer(&agent);
 }
 

@@ -13,6 +13,8 @@
 #include "hvcore/node.h"
 #include "migrate/forecast.h"
 
+enum { AGENT_HOUSEKEEPING_S = 5 }; // also tells systemd's watchdog that the main loop runs
+
 struct Agent {
     AgentConfig *config;
     HvNode *node; // what this node can do as a hypervisor

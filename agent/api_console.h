@@ -4,6 +4,10 @@
 
 #include "agent/http_request.h"
 
+// Without a sign of life of the client's machine; then the console is free for others. QEMU has one
+// client at a time for it.
+enum { API_CONSOLE_SILENCE_S = 30 };
+
 void api_get_console(HttpRequest *request, const char *name);
 // Closes all consoles. The server goes next.
 void api_console_close_all(AgentHttp *http);

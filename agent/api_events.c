@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { BEHIND_MAX = 1024 * 1024, BLOCK = 16 * 1024, KEEP_ALIVE_S = 15 };
+enum { BEHIND_MAX = 1024 * 1024, BLOCK = 16 * 1024 };
 
 typedef struct {
     AgentHttp *http;
@@ -117,7 +117,7 @@ static ApiStream *stream_new(HttpRequest *request, json_t *backlog)
         append_event(stream, event);
     stream->limit = stream->out->len + BEHIND_MAX;
     stream->follower = agent_events_follow(agent_events(request->http->agent), follow, stream);
-    stream->timer = g_timeout_add_seconds(KEEP_ALIVE_S, keep_alive, stream);
+    stream->timer = g_timeout_add_seconds(API_EVENTS_KEEP_ALIVE_S, keep_alive, stream);
     request->http->streams = g_list_prepend(request->http->streams, stream);
     return stream;
 }

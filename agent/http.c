@@ -11,7 +11,7 @@
 
 #include <unistd.h>
 
-enum { CONNECTIONS = 256, TIMEOUT_S = 60 };
+enum { CONNECTIONS = 256 };
 
 static void G_GNUC_PRINTF(2, 0) log_debug(void *data, const char *format, va_list arguments)
 {
@@ -26,7 +26,7 @@ static struct MHD_Daemon *start(HttpDoor *door, int fd)
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG, 0, NULL,
         NULL, http_request_handle, door, MHD_OPTION_EXTERNAL_LOGGER, log_debug, NULL,
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S, MHD_OPTION_NOTIFY_COMPLETED,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)AGENT_HTTP_TIMEOUT_S, MHD_OPTION_NOTIFY_COMPLETED,
         http_request_completed, NULL, MHD_OPTION_END);
 }
 

@@ -6,6 +6,8 @@
 #include "agent/config.h"
 #include "agent/service.h"
 
+enum { AGENT_HTTP_TIMEOUT_S = 60 }; // of a connection on which nothing happens
+
 typedef struct AgentHttp AgentHttp;
 AgentHttp *agent_http_new(Agent *agent, const AgentConfig *config, GError **error);
 void agent_http_free(AgentHttp *http);

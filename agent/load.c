@@ -8,8 +8,7 @@
 
 enum {
     POLL_MS = 200,
-    RECOVER_MS = 10 * 1000, // for QEMU to notice that its pager is gone
-    QUICK_RECOVERIES = 5,   // after these it is the storage that fails, and needs time
+    QUICK_RECOVERIES = 5, // after these it is the storage that fails, and needs time
     SLOW_MS = 1000,
 };
 
@@ -163,7 +162,7 @@ static void recovery_run(gpointer data)
 {
     Recovery *recovery = data;
     hv_process_recover(recovery->agent->config->run_dir, recovery->vm, recovery->socket,
-                       RECOVER_MS, &recovery->error);
+                       AGENT_LOAD_RECOVER_MS, &recovery->error);
 }
 
 static void start_again(AgentVm *vm, const char *socket)

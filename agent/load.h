@@ -6,6 +6,8 @@
 #include "agent/vm.h"
 #include "migrate/pager.h"
 
+enum { AGENT_LOAD_RECOVER_MS = 10 * 1000 }; // for QEMU to notice that its pager is gone
+
 // Follows the load of a VM that runs. Takes PAGER; NULL: a pager that an earlier agent started.
 void agent_load_begin(AgentVm *vm, FerryPager *pager);
 // Its pager had ended before the load was begun here.

@@ -9,8 +9,6 @@
 
 #include <string.h>
 
-enum { CALL_MS = 60 * 1000 };
-
 typedef struct {
     Agent *agent;
     char *id;
@@ -141,7 +139,7 @@ static gboolean call_is_late(gpointer data)
     Call *call = data;
     call->timer = 0;
     g_autoptr(GError) error = g_error_new(AGENT_ERROR, AGENT_ERROR_TIMEOUT,
-                                          "%s: no answer within %d s", call->node, CALL_MS / 1000);
+                                          "%s: no answer within %d s", call->node, AGENT_CALL_MS / 1000);
     call_ends(call, NULL, error);
     return G_SOURCE_REMOVE;
 }
@@ -165,7 +163,7 @@ void agent_messages_call(Agent *agent, const char *node, const char *op, json_t 
                    .node = g_strdup(node),
                    .reply = reply,
                    .data = data};
-    call->timer = g_timeout_add(CALL_MS, call_is_late, call);
+    call->timer = g_timeout_add(AGENT_CALL_MS, call_is_late, call);
     g_hash_table_insert(agent->calls, call->id, call);
     send_to_all(agent, json_pack("{s:s, s:s, s:s, s:s, s:o}", "t", "call", "to", node, "id",
                                  call->id, "op", op, "args", args));

@@ -5,6 +5,8 @@
 #include "agent/agent.h"
 #include "migrate/move.h"
 
+enum { AGENT_CALL_MS = 60 * 1000 }; // for the answer of another agent
+
 extern const AgentClusterEvents agent_messages_cluster_events; // data: Agent
 
 void agent_messages_send_move(Agent *agent, const char *to, const FerryMessage *message);
@@ -15,7 +17,8 @@ void agent_messages_send_event(Agent *agent, json_t *event);   // borrows
 void agent_messages_send_job(Agent *agent, json_t *job);       // borrows
 
 // Asks the agent of NODE (this one too) to do OP. Takes ARGS. REPLY is called once: with the other
-// side's answer, AGENT_ERROR_UNAVAILABLE when it leaves, AGENT_ERROR_TIMEOUT after a minute.
+// side's answer, AGENT_ERROR_UNAVAILABLE when it leaves, AGENT_ERROR_TIMEOUT after
+// AGENT_CALL_MS.
 void agent_messages_call(Agent *agent, const char *node, const char *op, json_t *args,
                          AgentReplyFn reply, gpointer data);
 // Messages that came before adoption was done are handled now.

@@ -7,11 +7,7 @@
 
 #include <string.h>
 
-enum {
-    LIFETIME_S = 600,        // of the constraint, should everything else fail
-    SETTLE_MS = 20 * 1000,   // Pacemaker's migrate_from and stop after the move
-    SWEEPS_UNUSED = 3,       // before somebody else's constraint is removed
-};
+enum { SWEEPS_UNUSED = 3 }; // before somebody else's constraint is removed
 
 typedef struct {
     Agent *agent;
@@ -94,7 +90,7 @@ static void departed(AgentVm *vm, const GError *error, gpointer data)
     Migrate *migrate = data;
     if (error == NULL) {
         migrate->result = json_incref(vm->last_move);
-        migrate->settle_timer = g_timeout_add(SETTLE_MS, not_settled, migrate);
+        migrate->settle_timer = g_timeout_add(AGENT_MIGRATE_SETTLE_MS, not_settled, migrate);
         return;
     }
     if (migrate->preferred) {
@@ -155,7 +151,7 @@ void agent_migrate_ready(AgentVm *vm)
     Preference *preference = g_new(Preference, 1);
     *preference = (Preference){.agent = vm->agent, .vm = g_strdup(vm->name)};
     agent_pacemaker_prefer(vm->agent->pacemaker, vm->name, agent_move_out_peer(vm->out),
-                           vm->agent->name, LIFETIME_S, preferred, preference);
+                           vm->agent->name, AGENT_MIGRATE_LIFETIME_S, preferred, preference);
 }
 
 // --- the request ---

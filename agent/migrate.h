@@ -5,6 +5,11 @@
 
 #include "agent/vm.h"
 
+enum {
+    AGENT_MIGRATE_LIFETIME_S = 720,      // of the constraint, should everything else fail
+    AGENT_MIGRATE_SETTLE_MS = 20 * 1000, // Pacemaker's migrate_from and stop after the move
+};
+
 // TO NULL: the node with the most free memory whose rehearsal says yes.
 void agent_migrate_request(Agent *agent, const char *name, const char *to, AgentReplyFn reply,
                            gpointer data);

@@ -14,7 +14,6 @@
 enum {
     POLL_MS = 100,
     END_SAVE_POLL_MS = 20,
-    QUIT_MS = 2000,
     SAVER_MS = 300, // between QEMU's "failed" and the saver's reason
 };
 
@@ -123,7 +122,7 @@ static void quit(void *env)
 {
     AgentMoveOut *out = env;
     hv_vm_quit(out->vm->hv, NULL, NULL);
-    out->quit_timer = g_timeout_add(QUIT_MS, quit_is_late, out);
+    out->quit_timer = g_timeout_add(AGENT_MOVE_QUIT_MS, quit_is_late, out);
 }
 
 // --- saving ---
@@ -432,6 +431,7 @@ static void tell_end(AgentMoveOut *out, FerrySourceOutcome outcome, const GError
 
 static void conclude(AgentVm *vm, FerrySourceOutcome outcome)
 {
+    bool unasked = g_queue_is_empty(&vm->stops); // else it was Pacemaker who wanted its end
     switch (outcome) {
     case FERRY_SOURCE_MOVED:
     case FERRY_SOURCE_SAVED:
@@ -449,7 +449,8 @@ static void conclude(AgentVm *vm, FerrySourceOutcome outcome)
     case FERRY_SOURCE_LOST:
         agent_vm_detach(vm);
         agent_vm_set_state(vm, AGENT_VM_ABSENT);
-        agent_pacemaker_fail(vm->agent->pacemaker, vm->name, vm->agent->name, NULL, NULL);
+        if (unasked)
+            agent_pacemaker_fail(vm->agent->pacemaker, vm->name, vm->agent->name, NULL, NULL);
         break;
     }
 }
@@ -558,6 +559,11 @@ void agent_move_out_recover(AgentVm *vm)
 void agent_move_out_go(AgentMoveOut *out)
 {
     ferry_source_go(out->source);
+}
+
+unsigned agent_move_out_least_ms(const AgentMoveOut *out)
+{
+    return agent_pace_least_ms(out->pace);
 }
 
 void agent_move_out_cancel(AgentMoveOut *out, const char *reason)

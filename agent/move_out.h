@@ -6,6 +6,8 @@
 #include "agent/vm.h"
 #include "migrate/move_source.h"
 
+enum { AGENT_MOVE_QUIT_MS = 2000 }; // for a QEMU that is not needed any more; then it is killed
+
 // Prepares a move to PEER (rehearsal only); agent_move_out_go lets it go on. JOB is kept informed of
 // phases and progress and ended by the caller; NULL: the move makes and ends one of its own.
 // Waiters in vm->departs learn the end.
@@ -15,6 +17,8 @@ void agent_move_out_go(AgentMoveOut *out);
 bool agent_move_out_save(AgentVm *vm, GError **error);
 // After a restart of the agent; see ferry_source_recover.
 void agent_move_out_recover(AgentVm *vm);
+// How long the save takes at the very least, from now on; 0: not known.
+unsigned agent_move_out_least_ms(const AgentMoveOut *out);
 void agent_move_out_cancel(AgentMoveOut *out, const char *reason);
 void agent_move_out_free(AgentMoveOut *out);
 

@@ -21,6 +21,7 @@ struct AgentPace {
     FerryRest rest;
     FerryOverhead overhead;
     FerryForecast forecast;
+    FerrySaveSpeed speed;
 };
 
 // --- what earlier moves told ---
@@ -128,6 +129,7 @@ bool agent_pace_sample(AgentPace *pace, const HvMigration *migration)
         .dirty_rate = migration->dirty_rate,
         .throttle = migration->throttle,
     };
+    ferry_save_sample(&pace->speed, sample.at_ms, migration->ram_remaining, sample.sent_bytes);
     FerryPasses passes = ferry_convergence_feed(&pace->convergence, &sample);
     pace->rest.rest_bytes = pace->convergence.pass_bytes;
     pace->rest.rate = pace->convergence.rate;
@@ -137,6 +139,12 @@ bool agent_pace_sample(AgentPace *pace, const HvMigration *migration)
         set_limit(pace, sample.at_ms);
     forecast(pace);
     return passes != FERRY_PASSES_VAIN;
+}
+
+unsigned agent_pace_least_ms(const AgentPace *pace)
+{
+    return ferry_save_least_ms(&pace->speed, g_get_monotonic_time() / 1000,
+                               hv_vm_resident(pace->vm->hv));
 }
 
 void agent_pace_force(AgentPace *pace)

@@ -22,6 +22,8 @@ unsigned agent_pace_begin(AgentPace *pace);
 void agent_pace_saver(AgentPace *pace, const FerrySaverProgress *progress);
 // Of a migration that is active. False: no further pass helps. May change QEMU's downtime limit.
 bool agent_pace_sample(AgentPace *pace, const HvMigration *migration);
+// How long the save takes at the least, from now on; 0: not known.
+unsigned agent_pace_least_ms(const AgentPace *pace);
 // The guest is going to be paused whatever is left.
 void agent_pace_force(AgentPace *pace);
 

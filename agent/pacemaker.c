@@ -13,9 +13,6 @@
 
 #define RECONNECT_S 1
 #define COALESCE_MS 50
-#define CIB_TIMEOUT_S 30
-#define CONTROLLER_TIMEOUT_S 10
-#define TOOL_TIMEOUT_S 60
 // Pacemaker 2.1 has it as T_CIB_DIFF_NOTIFY, 3.0 under an internal name.
 #define DIFF_NOTIFY "cib_diff_notify"
 
@@ -185,7 +182,7 @@ static void run_tool(Operation *operation, const Step *step)
 {
     GError *error = NULL;
 
-    operation->tool = pacemaker_tool_run((const char *const *)step->args, TOOL_TIMEOUT_S,
+    operation->tool = pacemaker_tool_run((const char *const *)step->args, AGENT_TOOL_S,
                                          on_tool_done, operation, &error);
     if (!operation->tool)
         finish(operation, error);
@@ -248,7 +245,7 @@ static void run_cib(Operation *operation, const Step *step)
         return;
     }
     operation->in_cib = true;
-    pacemaker->cib->cmds->register_callback_full(pacemaker->cib, call, CIB_TIMEOUT_S, FALSE,
+    pacemaker->cib->cmds->register_callback_full(pacemaker->cib, call, AGENT_CIB_S, FALSE,
                                                  operation, "vmferry step", on_step_done, NULL);
 }
 
@@ -521,7 +518,7 @@ static gboolean on_controller_timeout(gpointer data)
     operation->timer = 0;
     finish(operation,
            g_error_new(AGENT_ERROR, AGENT_ERROR_TIMEOUT,
-                       "Pacemaker's controller did not answer within %d s", CONTROLLER_TIMEOUT_S));
+                       "Pacemaker's controller did not answer within %d s", AGENT_CONTROLLER_S));
     return G_SOURCE_REMOVE;
 }
 
@@ -570,7 +567,7 @@ void agent_pacemaker_fail(AgentPacemaker *pacemaker, const char *name, const cha
                                       "Pacemaker's controller: %s", pcmk_rc_str(result)));
     else
         operation->timer =
-            g_timeout_add_seconds(CONTROLLER_TIMEOUT_S, on_controller_timeout, operation);
+            g_timeout_add_seconds(AGENT_CONTROLLER_S, on_controller_timeout, operation);
 }
 
 // Following the CIB -------------------------------------------------------------------------------
@@ -646,7 +643,7 @@ static void query(AgentPacemaker *pacemaker)
     }
     pacemaker->querying = true;
     pacemaker->stale = false;
-    pacemaker->cib->cmds->register_callback_full(pacemaker->cib, call, CIB_TIMEOUT_S, FALSE,
+    pacemaker->cib->cmds->register_callback_full(pacemaker->cib, call, AGENT_CIB_S, FALSE,
                                                  pacemaker, "vmferry query", on_query_done, NULL);
 }
 

@@ -15,6 +15,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum {
+    AGENT_CIB_S = 30,        // for one change or query
+    AGENT_CONTROLLER_S = 10, // for a failure that is reported
+    AGENT_TOOL_S = 60,       // for crm_resource
+};
+
 typedef struct AgentPacemaker AgentPacemaker;
 typedef void (*AgentPacemakerDone)(const GError *error, gpointer data);
 

@@ -11,8 +11,6 @@
 #include <glib/gstdio.h>
 #include <string.h>
 
-enum { AGAIN_MS = 1000, TRIES = 30 };
-
 struct AgentQuarantine {
     char *why;
     unsigned failures; // to write the record
@@ -113,10 +111,10 @@ static void written(AgentVm *vm, const FerryRecord *record, const GError *error,
     if (error == NULL)
         quarantined(vm);
     else if (g_error_matches(error, FERRY_ERROR, FERRY_ERROR_STATE) ||
-             ++vm->quarantine->failures == TRIES)
+             ++vm->quarantine->failures == AGENT_QUARANTINE_TRIES)
         given_up(vm, error);
     else
-        vm->quarantine->timer = g_timeout_add(AGAIN_MS, again, vm);
+        vm->quarantine->timer = g_timeout_add(AGENT_QUARANTINE_AGAIN_MS, again, vm);
 }
 
 static void write_record(AgentVm *vm)
@@ -184,10 +182,10 @@ static bool concerns(const AgentVm *vm, const FerryRecord *record)
 static void record_known(AgentVm *vm, const FerryRecord *record, const GError *error, gpointer data)
 {
     (void)data;
-    if (error != NULL && ++vm->quarantine->failures == TRIES)
+    if (error != NULL && ++vm->quarantine->failures == AGENT_QUARANTINE_TRIES)
         given_up(vm, error);
     else if (error != NULL)
-        vm->quarantine->timer = g_timeout_add(AGAIN_MS, look_again, vm);
+        vm->quarantine->timer = g_timeout_add(AGENT_QUARANTINE_AGAIN_MS, look_again, vm);
     else if (concerns(vm, record))
         write_record(vm);
     else

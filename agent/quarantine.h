@@ -5,6 +5,8 @@
 
 #include "agent/vm.h"
 
+enum { AGENT_QUARANTINE_AGAIN_MS = 1000, AGENT_QUARANTINE_TRIES = 30 }; // to write the record
+
 typedef struct AgentQuarantine AgentQuarantine;
 
 // Ends VM's QEMU; once it is proven gone the record says QUARANTINED and Pacemaker is told, so that

@@ -11,6 +11,10 @@
 
 typedef struct Agent Agent;
 
+// Between a guest's arrival and what Pacemaker does next: on small nodes it would take CPU time from
+// the guest just when that has the most to do.
+enum { AGENT_ARRIVAL_MS = 400 };
+
 // RESULT is borrowed (NULL on error); ERROR is borrowed (NULL on success).
 typedef void (*AgentReplyFn)(json_t *result, const GError *error, gpointer data);
 
@@ -53,7 +57,7 @@ typedef struct {
     const char *vm;
     const char *definition; // JSON text
     const char *peer;       // migrate_to: target node; migrate_from: source node; else NULL
-    unsigned timeout_ms;    // Pacemaker's timeout for the operation
+    unsigned timeout_ms;    // within which an answer is of use
     bool probe;
 } AgentRaRequest;
 

@@ -16,10 +16,6 @@ enum {
     OCF_ERR_GENERIC = 1,
     OCF_ERR_CONFIGURED = 6,
     OCF_NOT_RUNNING = 7,
-    MARGIN_MS = 5000, // before Pacemaker's own timeout
-    // Between a guest's arrival and what Pacemaker does next: on small nodes it would take CPU time from
-    // the guest just when that has the most to do.
-    ARRIVAL_MS = 400,
 };
 
 typedef struct {
@@ -53,7 +49,7 @@ static void departed(AgentVm *vm, const GError *error, gpointer data)
     if (error != NULL)
         answer(vm, error, data);
     else
-        g_timeout_add(ARRIVAL_MS, departed_for_good, data);
+        g_timeout_add(AGENT_ARRIVAL_MS, departed_for_good, data);
 }
 
 static void monitor(Agent *agent, const char *name, AgentRaReplyFn reply, gpointer data)
@@ -82,9 +78,7 @@ static void stop(Agent *agent, const AgentRaRequest *request, AgentRaReplyFn rep
         return;
     }
     agent_migrate_settled(vm);
-    unsigned timeout_ms =
-        request->timeout_ms > 2 * MARGIN_MS ? request->timeout_ms - MARGIN_MS : MARGIN_MS;
-    agent_vm_stop(vm, timeout_ms, answer, call_new(reply, data));
+    agent_vm_stop(vm, request->timeout_ms, answer, call_new(reply, data));
 }
 
 static bool moved_already(Agent *agent, AgentVm *vm, const char *to)

@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "agent/stay.h"
 
-enum {
-    HOLD_S = 60, // at most, should vmferryd end meanwhile
-    LOOK_MS = 200,
-    PATIENCE_US = 15 * G_USEC_PER_SEC, // for Pacemaker's record of the failure
-};
+enum { LOOK_MS = 200 };
 
 typedef enum { STAY_TOLD, STAY_FORGOTTEN, STAY_FOUND } StayStep; // what is waited for
 
@@ -39,14 +35,14 @@ void agent_stay_begin(AgentVm *vm, AgentVmDone done, gpointer data)
     vm->stay->vm = vm;
     Held *call = g_new(Held, 1);
     *call = (Held){vm->agent, g_strdup(vm->name), done, data};
-    agent_pacemaker_hold(vm->agent->pacemaker, vm->name, HOLD_S, held, call);
+    agent_pacemaker_hold(vm->agent->pacemaker, vm->name, AGENT_STAY_HOLD_S, held, call);
 }
 
 static void let_go(const GError *error, gpointer data)
 {
     g_autofree char *name = data;
     if (error != NULL) // it ends by itself
-        g_warning("VM %s: Pacemaker leaves it alone for up to %d s: %s", name, HOLD_S,
+        g_warning("VM %s: Pacemaker leaves it alone for up to %d s: %s", name, AGENT_STAY_HOLD_S,
                   error->message);
 }
 
@@ -115,7 +111,7 @@ void agent_stay_end(AgentVm *vm, bool stayed)
         end(vm);
         return;
     }
-    vm->stay->until_us = g_get_monotonic_time() + PATIENCE_US;
+    vm->stay->until_us = g_get_monotonic_time() + (gint64)AGENT_STAY_PATIENCE_MS * 1000;
     vm->stay->timer = g_timeout_add(LOOK_MS, look, vm->stay);
 }
 

@@ -6,6 +6,11 @@
 
 #include "agent/vm.h"
 
+enum {
+    AGENT_STAY_HOLD_S = 60,             // at most, should vmferryd end meanwhile
+    AGENT_STAY_PATIENCE_MS = 15 * 1000, // for Pacemaker's record of the failure
+};
+
 // DONE once Pacemaker leaves the VM alone; with an error where it could not be held.
 void agent_stay_begin(AgentVm *vm, AgentVmDone done, gpointer data);
 // The move has ended, after all the VM has moved or (STAYED) its failure is told to Pacemaker now.

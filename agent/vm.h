@@ -6,6 +6,14 @@
 #include "hvcore/vm.h"
 #include "migrate/area.h"
 
+enum {
+    AGENT_ADOPT_PATIENCE_MS = 15 * 1000, // at vmferryd's start, for storage that hangs
+    // Of the time that a stop has, from its beginning: until then the memory may be saved, and until
+    // then the guest may shut itself down; then QEMU is killed. What is left is for its end.
+    AGENT_STOP_SAVE_PERCENT = 60,
+    AGENT_STOP_KILL_PERCENT = 90,
+};
+
 typedef struct AgentVm AgentVm;
 typedef struct AgentMoveOut AgentMoveOut;
 typedef struct AgentMoveIn AgentMoveIn;
@@ -49,12 +57,16 @@ struct AgentVm {
     GQueue loads;    // waiters for a record that allows a save again
     AgentJob *load_job; // of the save or move that is first among them
     char *stop_mode; // asked for by an admin for the next stop; NULL = the definition's on_stop
-    unsigned stop_timeout_ms; // what Pacemaker gave the stop under way
-    guint stop_timer;
+    gint64 stop_begun_us;     // the stop under way
+    unsigned stop_timeout_ms; // within which it is of use to Pacemaker
+    guint stop_timer;         // until a save is given up
+    guint stop_end_timer;     // until QEMU is killed, then until the stop has failed
     guint retry_timer; // to reach QEMU's monitor, or the record, again
     bool settling;         // record RUNNING is being written again
     bool save_tried; // in the stop under way
     bool killing;    // the stop's last resort was taken
+    bool start_void; // a stop has ended during the start, which must not go on when storage answers
+    unsigned writes; // of the record, that storage has not answered yet
     char *last_error; // of the last start, NULL where it went well
     gint64 last_error_ms; // wall clock
     json_t *last_move;
@@ -83,7 +95,9 @@ void agent_vm_start(AgentVm *vm, HvDefinition *definition, AgentVmDone done, gpo
 void agent_vm_start_restored(AgentVm *vm, const GError *error); // the restore's end
 void agent_vm_start_exited(AgentVm *vm);                        // QEMU ended in AGENT_VM_STARTING
 
-// Stops as vm->stop_mode or on_stop say, within TIMEOUT_MS whatever the guest does.
+// Stops as vm->stop_mode or on_stop say. DONE comes within TIMEOUT_MS whatever guest, QEMU and storage
+// do: with an error where QEMU is not proven gone, or the storage has not answered a write of the
+// record, which may still come about.
 void agent_vm_stop(AgentVm *vm, unsigned timeout_ms, AgentVmDone done, gpointer data);
 // Looks whether a stop that was asked for can go on; called at each change of state.
 void agent_vm_stop_step(AgentVm *vm);

@@ -10,9 +10,10 @@
 
 #include <string.h>
 
-enum { RETRY_MS = 1000, PATIENCE_MS = 10 * 1000 };
+enum { RETRY_MS = 1000 };
 
-// One storage that hangs must not keep the agent from all other VMs: it opens after PATIENCE_MS.
+// One storage that hangs must not keep the agent from all other VMs: it opens after
+// AGENT_ADOPT_PATIENCE_MS.
 typedef struct {
     Agent *agent;
     guint left;
@@ -248,7 +249,7 @@ void agent_vm_adopt_all(Agent *agent, void (*done)(Agent *agent))
         g_warning("%s: %s", agent->config->run_dir, error->message);
     Adoption *adoption = g_new(Adoption, 1);
     *adoption = (Adoption){.agent = agent, .left = 1, .done = done};
-    adoption->timer = g_timeout_add(PATIENCE_MS, out_of_patience, adoption);
+    adoption->timer = g_timeout_add(AGENT_ADOPT_PATIENCE_MS, out_of_patience, adoption);
     for (char **name = names; name != NULL && *name != NULL; name++) {
         g_autoptr(GError) unreadable = NULL;
         uint64_t epoch = 0;

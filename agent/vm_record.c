@@ -69,6 +69,8 @@ static void finished(gpointer data)
     RecordWork *work = data;
     AgentVm *vm = agent_vm_find(work->agent, work->vm);
     if (vm != NULL) {
+        if (work->write)
+            vm->writes--;
         if (work->error == NULL)
             vm->record = work->record;
         if (work->saved != NULL) {
@@ -107,6 +109,7 @@ void agent_record_write(AgentVm *vm, const FerryRecord *record, uint64_t expecte
 {
     RecordWork *work = new_work(vm, done, data);
     work->write = true;
+    vm->writes++;
     work->record = *record;
     work->expected = expected;
     agent_worker_run(run, finished, work);

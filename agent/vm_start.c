@@ -42,7 +42,7 @@ void agent_vm_start_restored(AgentVm *vm, const GError *error)
 static GError *overtaken(const AgentVm *vm)
 {
     g_autofree char *elsewhere = agent_status_node_of(vm->agent, vm->name);
-    if (!g_queue_is_empty((GQueue *)&vm->stops))
+    if (vm->start_void || !g_queue_is_empty((GQueue *)&vm->stops))
         return g_error_new(AGENT_ERROR, AGENT_ERROR_CONFLICT,
                            "%s: a stop was asked for during its start", vm->name);
     if (elsewhere != NULL)
@@ -207,6 +207,8 @@ void agent_vm_start(AgentVm *vm, HvDefinition *definition, AgentVmDone done, gpo
         agent_vm_wait(&vm->starts, done, data);
         return;
     }
+    if (vm->state == AGENT_VM_ABSENT)
+        vm->start_void = false;
     if (!may_start(vm, &error)) {
         done(vm, error, data);
         return;

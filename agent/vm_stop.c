@@ -10,22 +10,13 @@
 
 #include <string.h>
 
-enum {
-    SAVE_SHARE = 60,     // per cent of the timeout that a save may take
-    SHUTDOWN_SHARE = 30, // and the guest's own shutdown
-};
+enum { LOOK_MS = 1000 }; // whether a save still fits
 
-static gboolean out_of_patience(gpointer data);
-
-static void arm(AgentVm *vm, unsigned ms)
+static unsigned left_ms(const AgentVm *vm, unsigned per_cent)
 {
-    g_clear_handle_id(&vm->stop_timer, g_source_remove);
-    vm->stop_timer = g_timeout_add(ms, out_of_patience, vm);
-}
-
-static unsigned share(AgentVm *vm, unsigned per_cent)
-{
-    return vm->stop_timeout_ms / 100 * per_cent;
+    gint64 end_us = vm->stop_begun_us + (gint64)vm->stop_timeout_ms * 10 * per_cent;
+    gint64 left = (end_us - g_get_monotonic_time()) / 1000;
+    return (unsigned)MAX(left, 0);
 }
 
 static const char *mode_of(const AgentVm *vm)
@@ -43,73 +34,155 @@ static const char *mode_of(const AgentVm *vm)
     }
 }
 
-static void power_off(AgentVm *vm)
+// --- the ways to stop ---
+
+static void kill_qemu(AgentVm *vm)
 {
     g_autoptr(GError) error = NULL;
-    vm->killing = true;
-    agent_vm_set_state(vm, AGENT_VM_STOPPING);
     if (!hv_vm_kill(vm->hv, &error))
         agent_events_add(vm->agent->events, "error", "vm.kill-failed", vm->name, NULL,
                          "QEMU of %s could not be killed: %s", vm->name, error->message);
 }
 
+static void power_off(AgentVm *vm)
+{
+    vm->killing = true;
+    agent_vm_set_state(vm, AGENT_VM_STOPPING);
+    agent_events_add(vm->agent->events, "info", "vm.power-off", vm->name, NULL,
+                     "%s is powered off", vm->name);
+    kill_qemu(vm);
+}
+
 static void powerdown_taken(HvVm *hv, const GError *error, gpointer data)
 {
     (void)hv;
-    if (error != NULL)
-        power_off(data);
+    AgentVm *vm = data;
+    if (error == NULL || vm->killing)
+        return;
+    agent_events_add(vm->agent->events, "warning", "vm.shutdown-failed", vm->name, NULL,
+                     "%s cannot be asked to shut down: %s", vm->name, error->message);
+    power_off(vm);
 }
 
 static void shut_down(AgentVm *vm)
 {
+    g_clear_handle_id(&vm->stop_timer, g_source_remove);
     agent_vm_set_state(vm, AGENT_VM_STOPPING);
-    arm(vm, share(vm, SHUTDOWN_SHARE));
+    agent_events_add(vm->agent->events, "info", "vm.shutdown", vm->name, NULL,
+                     "%s is asked to shut down, and powered off in %u s", vm->name,
+                     left_ms(vm, AGENT_STOP_KILL_PERCENT) / 1000);
     hv_vm_powerdown(vm->hv, powerdown_taken, vm);
 }
 
-static void save(AgentVm *vm)
+static void give_up_save(AgentVm *vm, unsigned least_ms)
 {
-    g_autoptr(GError) error = NULL;
-    if (agent_move_out_save(vm, &error)) {
-        if (vm->stop_timer == 0) // else it runs since the wait for the load: both share it
-            arm(vm, share(vm, SAVE_SHARE));
-        return;
-    }
-    agent_events_add(vm->agent->events, "warning", "vm.save-failed", vm->name, NULL,
-                     "%s cannot be saved: %s; it is shut down", vm->name, error->message);
-    shut_down(vm);
-}
-
-static gboolean out_of_patience(gpointer data)
-{
-    AgentVm *vm = data;
-    vm->stop_timer = 0;
     if (vm->out != NULL) {
+        g_autofree char *forecast =
+            least_ms == 0 ? NULL
+                          : g_strdup_printf(" (it takes %u s more at least, and has %u s)",
+                                            least_ms / 1000,
+                                            left_ms(vm, AGENT_STOP_SAVE_PERCENT) / 1000);
         agent_events_add(vm->agent->events, "warning", "vm.save-too-slow", vm->name, NULL,
-                         "saving %s does not fit into Pacemaker's stop timeout; it is shut down",
-                         vm->name);
+                         "saving %s does not fit into Pacemaker's stop timeout%s; it is shut down",
+                         vm->name, forecast != NULL ? forecast : "");
         agent_move_out_cancel(vm->out, "the save does not fit into the stop timeout");
     } else if (vm->state == AGENT_VM_RUNNING) {
         agent_events_add(vm->agent->events, "warning", "vm.load-too-slow", vm->name, NULL,
                          "%s is still being loaded and cannot be saved in time; it is shut down",
                          vm->name);
         shut_down(vm);
-    } else if (vm->state == AGENT_VM_STOPPING && !vm->killing) {
-        agent_events_add(vm->agent->events, "warning", "vm.shutdown-ignored", vm->name, NULL,
-                         "%s did not shut down in time; it is powered off", vm->name);
-        power_off(vm);
     }
+}
+
+static gboolean look_at_save(gpointer data)
+{
+    AgentVm *vm = data;
+    unsigned left = left_ms(vm, AGENT_STOP_SAVE_PERCENT);
+    unsigned least = vm->out != NULL ? agent_move_out_least_ms(vm->out) : 0;
+    if (left > 0 && least <= left)
+        return G_SOURCE_CONTINUE;
+    vm->stop_timer = 0;
+    give_up_save(vm, least);
     return G_SOURCE_REMOVE;
+}
+
+// The wait for a load, too, is in what a save may take.
+static void watch_save(AgentVm *vm)
+{
+    if (vm->stop_timer == 0)
+        vm->stop_timer = g_timeout_add(LOOK_MS, look_at_save, vm);
+}
+
+static void save(AgentVm *vm)
+{
+    g_autoptr(GError) error = NULL;
+    vm->save_tried = true;
+    if (left_ms(vm, AGENT_STOP_SAVE_PERCENT) > 0 && agent_move_out_save(vm, &error)) {
+        watch_save(vm);
+        return;
+    }
+    agent_events_add(vm->agent->events, "warning", "vm.save-failed", vm->name, NULL,
+                     "%s cannot be saved: %s; it is shut down", vm->name,
+                     error != NULL ? error->message : "there is no time left");
+    shut_down(vm);
 }
 
 // --- the end ---
 
-static void stopped(AgentVm *vm)
+static void answer(AgentVm *vm, const GError *error)
 {
     g_clear_handle_id(&vm->stop_timer, g_source_remove);
+    g_clear_handle_id(&vm->stop_end_timer, g_source_remove);
     g_clear_pointer(&vm->stop_mode, g_free);
     vm->killing = vm->save_tried = false;
-    agent_vm_wake(vm, &vm->stops, NULL);
+    agent_vm_wake(vm, &vm->stops, error);
+}
+
+static GError *why_not_stopped(const AgentVm *vm)
+{
+    if (vm->hv != NULL && hv_vm_process_alive(vm->hv))
+        return g_error_new(AGENT_ERROR, AGENT_ERROR_TIMEOUT,
+                           "QEMU of %s (pid %d) was killed, but has not ended; does its storage "
+                           "hang?",
+                           vm->name, (int)hv_vm_pid(vm->hv));
+    if (vm->writes > 0)
+        return g_error_new(AGENT_ERROR, AGENT_ERROR_TIMEOUT,
+                           "the state area of %s (%s) does not answer, and what is being written "
+                           "to its run record may still come about",
+                           vm->name, vm->definition->state_area);
+    return NULL;
+}
+
+static gboolean out_of_time(gpointer data)
+{
+    AgentVm *vm = data;
+    vm->stop_end_timer = 0;
+    g_autoptr(GError) error = why_not_stopped(vm);
+    if (error != NULL)
+        agent_events_add(vm->agent->events, "error", "vm.stop-failed", vm->name, NULL,
+                         "%s is not proven stopped on %s: %s", vm->name, vm->agent->name,
+                         error->message);
+    else
+        vm->start_void = true; // only reads are under way: nothing will come of them
+    answer(vm, error);
+    return G_SOURCE_REMOVE;
+}
+
+// Whatever the VM waits for: a guest, QEMU's monitor, storage, the other node.
+static gboolean last_resort(gpointer data)
+{
+    AgentVm *vm = data;
+    vm->stop_end_timer = g_timeout_add(left_ms(vm, 100), out_of_time, vm);
+    if (vm->hv == NULL || !hv_vm_process_alive(vm->hv) || vm->killing)
+        return G_SOURCE_REMOVE;
+    agent_events_add(vm->agent->events, "warning", "vm.stop-forced", vm->name, NULL,
+                     "%s has not stopped in time (it is %s); its QEMU is killed", vm->name,
+                     agent_vm_state_name(vm->state));
+    if (vm->state == AGENT_VM_RUNNING)
+        agent_vm_set_state(vm, AGENT_VM_STOPPING);
+    vm->killing = true;
+    kill_qemu(vm);
+    return G_SOURCE_REMOVE;
 }
 
 static void off_written(AgentVm *vm, const FerryRecord *record, const GError *error, gpointer data)
@@ -141,10 +214,8 @@ static void begin(AgentVm *vm)
     const char *mode = mode_of(vm);
     if (strcmp(mode, "save") == 0 && !vm->save_tried && agent_load_pending(vm)) {
         agent_load_hurry(vm, "save", NULL);
-        if (vm->stop_timer == 0)
-            arm(vm, share(vm, SAVE_SHARE)); // the end of the load comes back here
+        watch_save(vm); // the end of the load comes back here
     } else if (strcmp(mode, "save") == 0 && !vm->save_tried) {
-        vm->save_tried = true;
         save(vm);
     } else if (strcmp(mode, "poweroff") == 0) {
         power_off(vm);
@@ -159,7 +230,7 @@ void agent_vm_stop_step(AgentVm *vm)
         return;
     switch (vm->state) {
     case AGENT_VM_ABSENT:
-        stopped(vm);
+        answer(vm, NULL);
         break;
     case AGENT_VM_RUNNING:
         begin(vm);
@@ -172,8 +243,10 @@ void agent_vm_stop_step(AgentVm *vm)
         if (agent_move_out_peer(vm->out) != NULL)
             agent_move_out_cancel(vm->out, "stop was asked for");
         break;
+    case AGENT_VM_STARTING: // a restore leaves the image as it is; a cold start looks by itself
     case AGENT_VM_INCOMING:
-        agent_move_in_cancel(vm->in, "stop was asked for");
+        if (vm->in != NULL)
+            agent_move_in_cancel(vm->in, "stop was asked for");
         break;
     default: // its end comes back here
         break;
@@ -187,7 +260,12 @@ void agent_vm_stop(AgentVm *vm, unsigned timeout_ms, AgentVmDone done, gpointer 
         done(vm, NULL, data);
         return;
     }
-    vm->stop_timeout_ms = timeout_ms;
+    if (g_queue_is_empty(&vm->stops)) {
+        vm->stop_begun_us = g_get_monotonic_time();
+        vm->stop_timeout_ms = timeout_ms;
+        vm->stop_end_timer =
+            g_timeout_add(left_ms(vm, AGENT_STOP_KILL_PERCENT), last_resort, vm);
+    }
     agent_vm_wait(&vm->stops, done, data);
     agent_vm_stop_step(vm);
 }

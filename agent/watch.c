@@ -6,11 +6,7 @@
 
 #include <string.h>
 
-enum {
-    LOOK_MS = 100,
-    START_S = 300,
-    STOP_S = 360,
-};
+enum { LOOK_MS = 100 };
 
 typedef struct {
     Agent *agent;
@@ -110,7 +106,7 @@ static AgentJob *watch_new(Agent *agent, const char *kind, const char *name, boo
     watch->want_running = want_running;
     watch->since_ms = g_get_real_time() / 1000;
     watch->deadline_us =
-        g_get_monotonic_time() + (want_running ? START_S : STOP_S) * G_USEC_PER_SEC;
+        g_get_monotonic_time() + (want_running ? AGENT_WATCH_START_S : AGENT_WATCH_STOP_S) * G_USEC_PER_SEC;
     agent_job_phase(watch->job, want_running ? "starting" : "stopping");
     g_timeout_add_full(G_PRIORITY_DEFAULT, LOOK_MS, look, watch, watch_free);
     return watch->job;

@@ -15,6 +15,7 @@ typedef enum { HV_DISK_FILE, HV_DISK_BLOCK, HV_DISK_ISCSI } HvDiskType;
 typedef enum { HV_SERIAL_NONE, HV_SERIAL_CONSOLE } HvSerial;
 
 enum { HV_HUGEPAGE_MIB = 2 };
+enum { HV_ISCSI_PROBE_MS = 5000 }; // for each LUN, in hv_definition_check_node
 
 typedef struct {
     char *id; // "disk0" where the definition names none

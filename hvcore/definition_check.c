@@ -15,8 +15,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ISCSI_PROBE_MS = 5000 };
-
 G_GNUC_PRINTF(2, 3)
 static bool unusable(GError **error, const char *format, ...)
 {
@@ -128,7 +126,7 @@ static bool check_iscsi_disk(const char *key, const HvDisk *disk, GError **error
         return unusable(error, "%s: qemu-img is missing; install qemu-utils", key);
     char *const argv[] = {program,      (char *)"info", (char *)"-U", (char *)"-f",
                           disk->format, disk->path,     NULL};
-    if (!hv_run(argv, NULL, 0, ISCSI_PROBE_MS, &result, &problem))
+    if (!hv_run(argv, NULL, 0, HV_ISCSI_PROBE_MS, &result, &problem))
         return unusable(error, "%s: %s: %s; does the portal answer?", key, disk->path,
                         problem->message);
     if (!WIFEXITED(result.status) || WEXITSTATUS(result.status) != 0)

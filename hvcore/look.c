@@ -7,7 +7,7 @@
 #include "hvcore/qmp_blocking.h"
 #include "hvcore/vm_private.h"
 
-enum { POLL_MS = 200, ASK_MS = 2000 };
+enum { POLL_MS = 200 };
 
 static gint64 after_ms(unsigned ms)
 {
@@ -55,7 +55,7 @@ static void wait_power_off(QmpBlocking *qmp, int pidfd, gint64 end_us)
     while (g_get_monotonic_time() < end_us) {
         if (hv_process_wait_gone(pidfd, POLL_MS))
             return;
-        qmp->end_us = MIN(after_ms(ASK_MS), end_us);
+        qmp->end_us = MIN(after_ms(HV_ASK_MS), end_us);
         HvRunState state = ask_run_state(qmp);
         if (state != HV_RUN_RUNNING)
             return;
@@ -67,11 +67,11 @@ static void power_down(const char *run_dir, const char *name, int pidfd, unsigne
 {
     g_auto(QmpBlocking) qmp = {.fd = -1};
     gint64 end_us = after_ms(grace_ms);
-    if (!grace_ms || !open_monitor(&qmp, run_dir, name, MIN(end_us, after_ms(ASK_MS))))
+    if (!grace_ms || !open_monitor(&qmp, run_dir, name, MIN(end_us, after_ms(HV_ASK_MS))))
         return;
     if (ask_run_state(&qmp) != HV_RUN_RUNNING)
         return;
-    qmp.end_us = MIN(end_us, after_ms(ASK_MS));
+    qmp.end_us = MIN(end_us, after_ms(HV_ASK_MS));
     g_autoptr(json_t) result = qmp_blocking_execute(&qmp, "system_powerdown", NULL);
     if (result)
         wait_power_off(&qmp, pidfd, end_us);

@@ -14,8 +14,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { VERSION_MS = 2000 };
-
 // "QEMU emulator version 7.2.22 (Debian ...)"
 static char *parse_version(const char *output)
 {
@@ -32,7 +30,7 @@ static char *ask_version(const char *path, GError **error)
 {
     char *const argv[] = {(char *)path, (char *)"--version", NULL};
     g_auto(HvRunResult) result = {0};
-    if (!hv_run(argv, NULL, 0, VERSION_MS, &result, error))
+    if (!hv_run(argv, NULL, 0, HV_NODE_VERSION_MS, &result, error))
         return NULL;
     char *version = parse_version(result.output);
     if (!version)

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { HV_NODE_VERSION_MS = 2000 }; // for qemu --version
+
 typedef struct {
     char *qemu_path;
     char *qemu_version;       // "7.2.22"

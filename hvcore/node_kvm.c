@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { TCG_MS = 3000, KVM_MS = 1000, GUEST_VALUE = 0x2a, SECTOR = 512 };
+enum { GUEST_VALUE = 0x2a, SECTOR = 512 };
 
 static const unsigned char guest[SECTOR] = {0xba,
                                             0xf4,
@@ -75,9 +75,9 @@ bool hv_node_try_kvm(const char *qemu_path, char **reason)
     if (!device_opens(reason))
         return false;
     gint64 begin = g_get_monotonic_time();
-    hv_node_try_guest(qemu_path, "tcg", TCG_MS, &tcg_reason);
+    hv_node_try_guest(qemu_path, "tcg", HV_NODE_TCG_MS, &tcg_reason);
     unsigned tcg_ms = (unsigned)((g_get_monotonic_time() - begin) / 1000);
-    if (hv_node_try_guest(qemu_path, "kvm", MAX(3 * tcg_ms, (unsigned)KVM_MS), reason))
+    if (hv_node_try_guest(qemu_path, "kvm", MAX(3 * tcg_ms, (unsigned)HV_NODE_KVM_MS), reason))
         return true;
     char *with_tcg = g_strdup_printf("%s; tcg took %u ms", *reason, tcg_ms);
     g_free(*reason);

@@ -4,6 +4,8 @@
 
 #include <stdbool.h>
 
+enum { HV_NODE_TCG_MS = 3000, HV_NODE_KVM_MS = 1000 }; // the latter, or three times what TCG took
+
 // Runs a boot sector under TCG and then under KVM, which must not take longer than three times as
 // long (or 1 s). *REASON says what came of it (caller frees). Blocks, some 10 s at most.
 bool hv_node_try_kvm(const char *qemu_path, char **reason);

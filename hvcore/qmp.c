@@ -13,7 +13,6 @@
 enum {
     LINE_MAX_BYTES = 16 * 1024 * 1024,
     READ_CHUNK = 64 * 1024,
-    HANDSHAKE_MS = 60 * 1000, // QEMU opens its disks before it greets
 };
 
 typedef enum { STATE_GREETING, STATE_NEGOTIATING, STATE_READY, STATE_CLOSED } State;
@@ -439,7 +438,7 @@ static gboolean on_handshake_deadline(gpointer pointer)
 {
     QmpClient *client = pointer;
     client->handshake_timer = 0;
-    fail_later(client, "QEMU's monitor did not greet within %d s", HANDSHAKE_MS / 1000);
+    fail_later(client, "QEMU's monitor did not greet within %d s", QMP_HANDSHAKE_MS / 1000);
     return G_SOURCE_REMOVE;
 }
 
@@ -459,7 +458,7 @@ QmpClient *qmp_client_new(int fd, const QmpEvent *events, size_t n_events, QmpCl
     client->commands = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, command_free);
     (void)g_unix_set_fd_nonblocking(fd, TRUE, NULL);
     client->readable = g_unix_fd_add(fd, G_IO_IN | G_IO_HUP | G_IO_ERR, on_readable, client);
-    client->handshake_timer = g_timeout_add(HANDSHAKE_MS, on_handshake_deadline, client);
+    client->handshake_timer = g_timeout_add(QMP_HANDSHAKE_MS, on_handshake_deadline, client);
     return client;
 }
 

@@ -9,6 +9,8 @@
 #include "hvcore/error.h"
 #include <jansson.h>
 
+enum { QMP_HANDSHAKE_MS = 60 * 1000 }; // QEMU opens its disks before it greets
+
 typedef struct QmpClient QmpClient;
 
 // RESULT is borrowed ("return"), NULL on error. ERROR: HV_ERROR_QMP (QEMU's class and words),

@@ -105,6 +105,8 @@ const HvDefinition *hv_vm_definition(const HvVm *vm);
 bool hv_vm_process_alive(const HvVm *vm); // false only when proven gone or never started
 pid_t hv_vm_pid(const HvVm *vm);          // 0 where there is none
 HvRunState hv_vm_run_state(const HvVm *vm);
+// Bytes of memory that QEMU has; 0 where that says nothing of the guest's (huge pages, no process).
+uint64_t hv_vm_resident(const HvVm *vm);
 uint64_t hv_vm_epoch(const HvVm *vm);
 bool hv_vm_set_epoch(HvVm *vm, uint64_t epoch, GError **error); // rewrites process.json
 // Why the definition's resource limits are not applied to this QEMU; NULL where they are, or where
@@ -153,6 +155,7 @@ HvProcessState hv_process_look(const char *run_dir, const char *name, unsigned d
 // PATH; waits until it is ready for that. Works while the guest and QEMU's main loop wait for a page.
 bool hv_process_recover(const char *run_dir, const char *name, const char *path,
                         unsigned deadline_ms, GError **error);
+enum { HV_ASK_MS = 2000 }; // for each question to QEMU's second monitor
 // Asks NAME's QEMU to power the guest down (ACPI), waits GRACE_MS at most (not at all where the
 // guest does not run or the monitor is silent), then kills it by pidfd and waits
 // until it is gone, KILL_MS at most. True: proven gone.

@@ -4,6 +4,9 @@
 #include "hvcore/process.h"
 #include "hvcore/vm_private.h"
 
+#include <string.h>
+#include <unistd.h>
+
 const HvDefinition *hv_vm_definition(const HvVm *vm)
 {
     return vm->definition;
@@ -22,6 +25,17 @@ pid_t hv_vm_pid(const HvVm *vm)
 HvRunState hv_vm_run_state(const HvVm *vm)
 {
     return vm->run_state;
+}
+
+// /proc/PID/statm (proc(5)): pages in all, then those in memory, without huge ones.
+uint64_t hv_vm_resident(const HvVm *vm)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/statm", (int)vm->pid);
+    g_autofree char *text = NULL;
+    if (!vm->pid || vm->definition->hugepages || !g_file_get_contents(path, &text, NULL, NULL))
+        return 0;
+    const char *second = strchr(text, ' ');
+    return second ? g_ascii_strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
 uint64_t hv_vm_epoch(const HvVm *vm)

@@ -12,7 +12,6 @@ enum {
     VAIN_MS = 2000,          // and that with the guest as slow as it may be made;
     VAIN_THROTTLE_MS = 5000, // before, QEMU needs two looks, a second or a pass apart, for a step
     VAIN_EXTRA_PASSES = 3,   // and where a pass takes long
-    LIMIT_MS = 30 * 1000,    // whatever the passes look like
     LIMIT_PASSES = 4,        // and the time for as many passes over all memory
 };
 
@@ -79,7 +78,7 @@ static bool out_of_time(const FerryConvergence *convergence, const FerrySample *
     if (sample->passes < 2 || rate == 0) // a storage that hangs is no reason to pause the guest
         return false;
     uint64_t ram_ms = sample->ram_bytes / MAX(rate / 1000, (uint64_t)1);
-    return elapsed_ms > LIMIT_MS + LIMIT_PASSES * (int64_t)ram_ms;
+    return elapsed_ms > FERRY_PASSES_LIMIT_MS + LIMIT_PASSES * (int64_t)ram_ms;
 }
 
 static FerryPasses judge(const FerryConvergence *convergence, const FerrySample *sample)

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { FERRY_PASSES_LIMIT_MS = 30 * 1000 }; // after the first pass: then no further one helps
+
 typedef struct {
     int64_t at_ms;       // monotonic
     uint32_t passes;     // begun; 1 = the first, over all memory

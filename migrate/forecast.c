@@ -19,6 +19,7 @@ enum {
     // another pass would have left next to nothing. So it does not get all at once.
     FIRST_PART = 10,
     LEAST_MS = 5,
+    SPEED_OVER_MS = 1000, // a save's speed is taken over that long
 };
 
 static double write_ms(uint64_t bytes, uint64_t rate)
@@ -79,4 +80,42 @@ unsigned ferry_downtime_limit(unsigned max_blackout_ms, const FerryRest *rest,
         limit = MAX(limit, max_blackout_ms - known(overhead).mean_ms -
                                write_ms(rest->pending_bytes, rest->rate));
     return (unsigned)MAX(limit, (double)MIN((unsigned)LEAST_MS, max_blackout_ms));
+}
+
+// --- a save's end ---
+
+static uint64_t per_second(uint64_t bytes, int64_t ms)
+{
+    return bytes * 1000 / (uint64_t)ms;
+}
+
+void ferry_save_sample(FerrySaveSpeed *speed, int64_t at_ms, uint64_t left, uint64_t sent)
+{
+    int64_t ms = at_ms - speed->mark_ms;
+    speed->at_ms = at_ms;
+    speed->left = left;
+    speed->sent = sent;
+    if (speed->mark_ms != 0 && ms < SPEED_OVER_MS)
+        return;
+    if (speed->mark_ms != 0) {
+        if (left < speed->mark_left) // else another pass has begun
+            speed->done_speed = MAX(speed->done_speed, per_second(speed->mark_left - left, ms));
+        if (sent > speed->mark_sent)
+            speed->sent_speed = MAX(speed->sent_speed, per_second(sent - speed->mark_sent, ms));
+    }
+    speed->mark_ms = at_ms;
+    speed->mark_left = left;
+    speed->mark_sent = sent;
+}
+
+unsigned ferry_save_least_ms(const FerrySaveSpeed *speed, int64_t now_ms, uint64_t resident)
+{
+    if (speed->done_speed == 0)
+        return 0;
+    uint64_t ms = speed->left * 1000 / speed->done_speed;
+    uint64_t to_write = resident > speed->sent ? resident - speed->sent : 0;
+    if (resident != 0 && speed->sent_speed != 0)
+        ms = MIN(ms, to_write * 1000 / speed->sent_speed);
+    uint64_t since = (uint64_t)MAX(now_ms - speed->at_ms, 0);
+    return ms > since ? (unsigned)MIN(ms - since, UINT_MAX) : 0;
 }

@@ -36,3 +36,20 @@ void ferry_overhead_learn(FerryOverhead *overhead, const FerryRest *rest, double
 // (WHOLE), all that the overhead and the pending bytes leave of it. Never 0.
 unsigned ferry_downtime_limit(unsigned max_blackout_ms, const FerryRest *rest,
                               const FerryOverhead *overhead, bool whole);
+
+// How long a save takes at the least, whatever is still to come: at the best speed that it has shown.
+// {0} before the first sample.
+typedef struct {
+    int64_t mark_ms;
+    uint64_t mark_left, mark_sent; // bytes
+    uint64_t done_speed;           // bytes/s of memory that were done with, also without writing
+    uint64_t sent_speed;           // bytes/s that went to storage
+    int64_t at_ms;                 // the last sample
+    uint64_t left, sent;
+} FerrySaveSpeed;
+
+// LEFT: memory that the pass under way still has to look at; SENT: since the save began; bytes.
+void ferry_save_sample(FerrySaveSpeed *speed, int64_t at_ms, uint64_t left, uint64_t sent);
+// From NOW_MS on; 0: not known, or about over. RESIDENT: bytes that the guest's process has in memory,
+// and so the most that it can have to write (0: not known): the rest are zeros, which go fast.
+unsigned ferry_save_least_ms(const FerrySaveSpeed *speed, int64_t now_ms, uint64_t resident);

@@ -3,15 +3,6 @@
 
 #include <string.h>
 
-enum {
-    REHEARSE_MS = 30 * 1000,   // the target checks storage and starts QEMU
-    READY_MS = 60 * 1000,     // Pacemaker has to ask for the move within this
-    ASK_AGAIN_MS = 2 * 1000,
-    RETRY_MS = 1000,
-    LOAD_MS = 30 * 1000,       // for any image, and besides
-    LOAD_BYTES_PER_MS = 50000, // what the slowest storage that anybody should use delivers
-};
-
 typedef enum {
 #define SOURCE_STATE(id, name) SOURCE_##id,
 #include "migrate/move_states.def"
@@ -127,7 +118,7 @@ void ferry_source_start(FerrySource *source)
     }
     set_state(source, SOURCE_REHEARSING);
     set_phase(source, FERRY_PHASE_REHEARSE);
-    source->ops->set_timer(source->env, REHEARSE_MS);
+    source->ops->set_timer(source->env, FERRY_REHEARSE_MS);
     send_to_target(source, FERRY_MESSAGE_REHEARSE, NULL);
 }
 
@@ -136,7 +127,7 @@ void ferry_source_recover(FerrySource *source)
     source->times.started_us = source->ops->now_us(source->env);
     set_state(source, SOURCE_WAITING);
     set_phase(source, FERRY_PHASE_COMMIT);
-    source->ops->set_timer(source->env, ASK_AGAIN_MS);
+    source->ops->set_timer(source->env, FERRY_ASK_AGAIN_MS);
     send_to_target(source, FERRY_MESSAGE_ABORT, "the source's agent was restarted");
 }
 
@@ -156,7 +147,7 @@ static void target_is_ready(FerrySource *source)
         return;
     }
     set_state(source, SOURCE_READY);
-    source->ops->set_timer(source->env, READY_MS);
+    source->ops->set_timer(source->env, FERRY_READY_MS);
     set_phase(source, FERRY_PHASE_READY);
 }
 
@@ -187,7 +178,7 @@ static void sealed(FerrySource *source)
     }
     set_phase(source, FERRY_PHASE_LOAD);
     set_state(source, SOURCE_WAITING);
-    uint64_t load_ms = LOAD_MS + source->image.ram_bytes / LOAD_BYTES_PER_MS;
+    uint64_t load_ms = FERRY_LOAD_MS + source->image.ram_bytes / FERRY_LOAD_BYTES_PER_MS;
     source->ops->set_timer(source->env, (unsigned)MIN(load_ms, G_MAXINT));
     send_to_target(source, FERRY_MESSAGE_SEALED, NULL);
 }
@@ -230,7 +221,7 @@ static void fail(FerrySource *source, const GError *error)
         break;
     case SOURCE_WAITING: // only the target can say that it will not commit
         send_to_target(source, FERRY_MESSAGE_ABORT, error->message);
-        source->ops->set_timer(source->env, ASK_AGAIN_MS);
+        source->ops->set_timer(source->env, FERRY_ASK_AGAIN_MS);
         break;
     default: // a write is under way or it is going back already: its end looks at the error
         break;
@@ -340,7 +331,7 @@ void ferry_source_timer(FerrySource *source)
         break;
     case SOURCE_READY:
         error = g_error_new(FERRY_ERROR, FERRY_ERROR_TIMEOUT,
-                            "Pacemaker did not ask for the move within %d s", READY_MS / 1000);
+                            "Pacemaker did not ask for the move within %d s", FERRY_READY_MS / 1000);
         fail(source, error);
         break;
     case SOURCE_READING:
@@ -359,7 +350,7 @@ static void write_failed(FerrySource *source, const GError *error)
     remember_error(source, error);
     if (source->state == SOURCE_WRITING_RUNNING) {
         set_state(source, SOURCE_READING);
-        source->ops->set_timer(source->env, RETRY_MS);
+        source->ops->set_timer(source->env, FERRY_RETRY_MS);
         return;
     }
     send_to_target(source, FERRY_MESSAGE_ABORT, error->message);
@@ -392,7 +383,7 @@ void ferry_source_read(FerrySource *source, const FerryRecord *record, const GEr
     if (source->state != SOURCE_READING)
         return;
     if (error != NULL)
-        source->ops->set_timer(source->env, RETRY_MS);
+        source->ops->set_timer(source->env, FERRY_RETRY_MS);
     else
         decide_by_record(source, record);
 }
@@ -436,7 +427,7 @@ void ferry_source_continued(FerrySource *source, const GError *error)
     if (error != NULL)
         remember_error(source, error);
     if (error != NULL && !source->qemu_gone) { // locks of a dying target, a slow storage
-        source->ops->set_timer(source->env, RETRY_MS);
+        source->ops->set_timer(source->env, FERRY_RETRY_MS);
         return;
     }
     finish(source, source->qemu_gone ? FERRY_SOURCE_LOST : FERRY_SOURCE_RUNNING_ON);

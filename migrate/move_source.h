@@ -7,6 +7,15 @@
 
 typedef struct FerrySource FerrySource;
 
+enum {
+    FERRY_REHEARSE_MS = 100 * 1000, // the target checks storage and starts QEMU
+    FERRY_READY_MS = 60 * 1000,    // Pacemaker has to ask for the move within this
+    FERRY_ASK_AGAIN_MS = 2 * 1000, // a target that has not answered
+    FERRY_RETRY_MS = 1000,         // storage, or QEMU's `cont`
+    FERRY_LOAD_MS = 30 * 1000,     // for any image, and besides
+    FERRY_LOAD_BYTES_PER_MS = 50000, // what the slowest storage that anybody should use delivers
+};
+
 typedef enum {
     FERRY_SOURCE_MOVED,      // the target owns the VM, QEMU here is proven gone
     FERRY_SOURCE_SAVED,      // the image is sealed, QEMU here is proven gone

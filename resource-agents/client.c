@@ -13,7 +13,6 @@
 
 enum {
     RETRY_US = 100000,
-    HEAD_START_MS = 1000, // the agent gives up before we do, so that its reason is what is told
     MAX_REQUEST = 256 * 1024,
     MAX_REPLY = 64 * 1024,
 };
@@ -26,11 +25,11 @@ static char *down_message(const char *path, int problem)
 
 static char *request_text(const Operation *operation)
 {
-    unsigned left_ms = operation_left_ms(operation->deadline_us);
+    unsigned left_ms = operation_left_ms(operation->end_us);
     json_t *request =
         json_pack("{s:s, s:s, s:s, s:i, s:b}", "op", operation->action, "vm", operation->vm,
                   "definition", operation->definition, "timeout_ms",
-                  (int)(left_ms > 2 * HEAD_START_MS ? left_ms - HEAD_START_MS : left_ms / 2),
+                  (int)(left_ms > 2 * CLIENT_HEAD_START_MS ? left_ms - CLIENT_HEAD_START_MS : left_ms / 2),
                   "probe", operation->probe);
     if (request != NULL && operation->peer != NULL)
         json_object_set_new(request, "peer", json_string(operation->peer));

@@ -4,6 +4,9 @@
 
 #include "resource-agents/operation.h"
 
+// The agent gives up before we do, so that its reason is what is told.
+enum { CLIENT_HEAD_START_MS = 1000 };
+
 typedef enum {
     CLIENT_ANSWERED,
     CLIENT_DOWN,   // nobody listens

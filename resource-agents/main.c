@@ -8,13 +8,12 @@
 
 static const struct {
     const char *name;
-    unsigned timeout_ms; // where Pacemaker gives none; as in the meta-data
     int (*run)(const Operation *operation);
 } actions[] = {
-    {"start", 300000, action_by_agent_checked},   {"stop", 300000, action_stop},
-    {"monitor", 20000, action_monitor},           {"migrate_to", 600000, action_by_agent},
-    {"migrate_from", 60000, action_by_agent},     {"reload-agent", 20000, action_by_agent_checked},
-    {"validate-all", 20000, action_validate_all},
+    {"start", action_by_agent_checked},     {"stop", action_stop},
+    {"monitor", action_monitor},            {"migrate_to", action_by_agent},
+    {"migrate_from", action_by_agent},      {"reload-agent", action_by_agent_checked},
+    {"validate-all", action_validate_all},
 };
 
 static int usage(FILE *to, int code)
@@ -39,7 +38,7 @@ int main(int argc, char **argv)
         if (strcmp(argv[1], actions[i].name) != 0)
             continue;
         g_auto(Operation) operation = {0};
-        int ocf = operation_read(&operation, argv[1], actions[i].timeout_ms);
+        int ocf = operation_read(&operation, argv[1], metadata_timeout_ms(argv[1]));
         return ocf == OCF_SUCCESS ? actions[i].run(&operation) : ocf;
     }
     return usage(stderr, OCF_ERR_UNIMPLEMENTED);

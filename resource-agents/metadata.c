@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "resource-agents/metadata.h"
 
+#include <glib.h>
+#include <string.h>
+
 // Timeouts and intervals are those that vmferryd registers a VM with (agent/cib_xml.c). The DTD that
 // resource-agents installs is OCF 1.0's; the internal subset, which is read first, adds what 1.1
 // brought.
@@ -52,4 +55,11 @@ static const char xml[] =
 const char *metadata_xml(void)
 {
     return xml;
+}
+
+unsigned metadata_timeout_ms(const char *action)
+{
+    g_autofree char *begin = g_strdup_printf("<action name=\"%s\" timeout=\"", action);
+    const char *found = strstr(xml, begin);
+    return found != NULL ? (unsigned)g_ascii_strtoull(found + strlen(begin), NULL, 10) * 1000 : 0;
 }

@@ -7,8 +7,6 @@
 #include "resource-agents/client.h"
 #include "resource-agents/ocf.h"
 
-enum { LOOK_MS = 2000 };
-
 // A QEMU that is there counts as the VM running, a paused or silent one too: to end it would cost
 // its guest's memory. Except where its guest certainly does not run:
 static int from_run_state(const Operation *operation, HvRunState state)
@@ -34,7 +32,7 @@ static int look(const Operation *operation)
 {
     g_autoptr(GError) error = NULL;
     HvRunState state = HV_RUN_UNKNOWN;
-    unsigned deadline_ms = MIN(LOOK_MS, operation_left_ms(operation->deadline_us) / 2);
+    unsigned deadline_ms = MIN(MONITOR_LOOK_MS, operation_left_ms(operation->deadline_us) / 2);
     switch (hv_process_look(operation->run_dir, operation->vm, deadline_ms, &state, &error)) {
     case HV_PROCESS_GONE:
         return OCF_NOT_RUNNING;

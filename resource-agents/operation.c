@@ -8,8 +8,6 @@
 #define DEFAULT_RUN_DIR "/run/vmferry"
 #define META "OCF_RESKEY_CRM_meta_"
 
-enum { MARGIN_MS = 5000 }; // left before Pacemaker's own timeout
-
 void operation_reason(const char *format, ...)
 {
     va_list arguments;
@@ -85,7 +83,7 @@ int operation_read(Operation *operation, const char *action, unsigned default_ti
 {
     gint64 now_us = g_get_monotonic_time();
     unsigned timeout_ms = read_timeout_ms(default_timeout_ms);
-    unsigned margin_ms = MIN(MARGIN_MS, timeout_ms / 2);
+    unsigned margin_ms = MIN(OPERATION_MARGIN_MS, timeout_ms / 2);
     *operation = (Operation){
         .action = action,
         .vm = read_vm(),

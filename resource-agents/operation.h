@@ -5,6 +5,8 @@
 #include <glib.h>
 #include <stdbool.h>
 
+enum { OPERATION_MARGIN_MS = 5000 }; // left before Pacemaker's own timeout
+
 typedef struct {
     const char *action;
     char *vm;               // the resource's name without a clone's suffix

@@ -8,13 +8,6 @@
 #include "resource-agents/client.h"
 #include "resource-agents/ocf.h"
 
-enum {
-    AGENT_WAIT_MS = 60000, // vmferryd.service restarts it within seconds
-    END_MS = 30000,        // kept for ending QEMU ourselves
-    KILL_MS = 20000,       // SIGKILL waits for I/O under way
-    ANSWER_MS = 500,       // left for our own end
-};
-
 static bool wants_grace(const Operation *operation)
 {
     g_autoptr(HvDefinition) definition =
@@ -28,8 +21,8 @@ static int end_process(const Operation *operation, const char *agent_says)
     HvProcessState state = hv_process_look(operation->run_dir, operation->vm, 0, NULL, &error);
     if (state == HV_PROCESS_GONE)
         return OCF_SUCCESS;
-    unsigned left_ms = operation_left_ms(operation->deadline_us - (gint64)ANSWER_MS * 1000);
-    unsigned kill_ms = MIN(KILL_MS, left_ms / 2);
+    unsigned left_ms = operation_left_ms(operation->deadline_us - (gint64)STOP_ANSWER_MS * 1000);
+    unsigned kill_ms = MIN(STOP_KILL_MS, left_ms / 2);
     unsigned grace_ms = wants_grace(operation) ? left_ms - kill_ms : 0;
     if (state == HV_PROCESS_ALIVE &&
         hv_process_end(operation->run_dir, operation->vm, grace_ms, kill_ms, &error))
@@ -39,14 +32,22 @@ static int end_process(const Operation *operation, const char *agent_says)
     return OCF_ERR_GENERIC;
 }
 
+// What end_process gets of LEFT_US: a vmferryd that hangs does not get the node fenced.
+static gint64 end_us(gint64 left_us)
+{
+    gint64 least_us = MIN(left_us / 2, (gint64)OPERATION_MARGIN_MS * 1000);
+    return CLAMP(left_us / 4, least_us, (gint64)STOP_END_MS * 1000);
+}
+
 int action_stop(const Operation *operation)
 {
     int ocf = OCF_ERR_GENERIC;
     g_autofree char *message = NULL;
-    gint64 half_us = (operation->deadline_us - g_get_monotonic_time()) / 2;
-    gint64 patience_us = MIN(half_us, (gint64)AGENT_WAIT_MS * 1000);
-    gint64 until_us = operation->deadline_us - MIN(half_us, (gint64)END_MS * 1000);
-    if (client_insist(operation, patience_us, until_us, &ocf, &message) != CLIENT_ANSWERED)
+    Operation asked = *operation; // borrows
+    gint64 left_us = operation->deadline_us - g_get_monotonic_time();
+    gint64 patience_us = MIN(left_us / 2, (gint64)STOP_AGENT_WAIT_MS * 1000);
+    asked.end_us = operation->deadline_us - end_us(left_us);
+    if (client_insist(&asked, patience_us, asked.end_us, &ocf, &message) != CLIENT_ANSWERED)
         return end_process(operation, message);
     if (ocf != OCF_SUCCESS)
         operation_reason("%s", message);

@@ -3,12 +3,6 @@
 
 #include "migrate/command/error.h"
 
-enum {
-    GET_MS = 15000,
-    JOB_POLL_MS = 5000,
-    SEND_MS = 120000, // a definition waits for Pacemaker to store it
-};
-
 struct Client {
     GPtrArray *endpoints;
     guint current;
@@ -131,13 +125,13 @@ static json_t *ask(Client *client, const HttpRequest *request, bool anywhere, GE
 
 json_t *client_get(Client *client, const char *path, GError **error)
 {
-    HttpRequest request = {.method = "GET", .path = path, .timeout_ms = GET_MS};
+    HttpRequest request = {.method = "GET", .path = path, .timeout_ms = CLIENT_GET_MS};
     return ask(client, &request, false, error);
 }
 
 json_t *client_get_anywhere(Client *client, const char *path, GError **error)
 {
-    HttpRequest request = {.method = "GET", .path = path, .timeout_ms = JOB_POLL_MS};
+    HttpRequest request = {.method = "GET", .path = path, .timeout_ms = CLIENT_JOB_MS};
     return ask(client, &request, true, error);
 }
 
@@ -145,6 +139,6 @@ json_t *client_send(Client *client, const char *method, const char *path, const 
                     size_t length, GError **error)
 {
     HttpRequest request = {
-        .method = method, .path = path, .body = body, .length = length, .timeout_ms = SEND_MS};
+        .method = method, .path = path, .body = body, .length = length, .timeout_ms = CLIENT_SEND_MS};
     return ask(client, &request, false, error);
 }

@@ -7,6 +7,12 @@
 
 #include <jansson.h>
 
+enum {
+    CLIENT_GET_MS = 15 * 1000,
+    CLIENT_JOB_MS = 5 * 1000,   // for a look at a job
+    CLIENT_SEND_MS = 180 * 1000, // several changes in turn wait for Pacemaker
+};
+
 typedef struct Client Client;
 
 // Finds endpoints and token; asks nobody yet.

@@ -8,8 +8,6 @@
 #include <string.h>
 
 enum {
-    ANSWER_MS = 10000,
-    SEND_MS = 10000,
     MAX_ANSWER = 64 << 10,
 };
 
@@ -40,7 +38,7 @@ bool console_send(Console *console, const char *bytes, size_t length, GError **e
     while (length > 0) {
         size_t sent = 0;
         CURLcode result = curl_easy_send(console->handle, bytes, length, &sent);
-        bool full = result == CURLE_AGAIN && wait_for(console, POLLOUT, SEND_MS);
+        bool full = result == CURLE_AGAIN && wait_for(console, POLLOUT, CONSOLE_SEND_MS);
         if (result != CURLE_OK && !full) {
             g_set_error(error, COMMAND_ERROR, COMMAND_ERROR_FAILED,
                         "the console takes no input: %s", curl_easy_strerror(result));
@@ -66,6 +64,9 @@ static CURLcode connect_to(Console *console, const Endpoint *endpoint)
     console->handle = http_handle(endpoint, "/");
     console->early = g_string_new(NULL);
     curl_easy_setopt(console->handle, CURLOPT_CONNECT_ONLY, 1L);
+    curl_easy_setopt(console->handle, CURLOPT_TCP_KEEPALIVE, 1L); // the node may lose its power
+    curl_easy_setopt(console->handle, CURLOPT_TCP_KEEPIDLE, (long)CONSOLE_IDLE_S);
+    curl_easy_setopt(console->handle, CURLOPT_TCP_KEEPINTVL, (long)CONSOLE_PROBE_S);
     return curl_easy_perform(console->handle);
 }
 
@@ -92,7 +93,7 @@ static bool read_more(Console *console)
     char bytes[4096];
     gssize got = console_receive(console, bytes, sizeof bytes);
     if (got == 0)
-        return wait_for(console, POLLIN, ANSWER_MS);
+        return wait_for(console, POLLIN, CONSOLE_ANSWER_MS);
     if (got > 0)
         g_string_append_len(console->early, bytes, got);
     return got > 0 && console->early->len <= MAX_ANSWER;

@@ -4,6 +4,13 @@
 
 #include "migrate/command/client.h"
 
+enum {
+    CONSOLE_ANSWER_MS = 10 * 1000,
+    CONSOLE_SEND_MS = 10 * 1000,
+    CONSOLE_IDLE_S = 15, // without a word; then the node is asked for a sign of life (TCP keepalive)
+    CONSOLE_PROBE_S = 5, // and again
+};
+
 typedef struct {
     CURL *handle;
     GString *early; // console output that came along with the answer

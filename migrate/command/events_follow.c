@@ -10,7 +10,6 @@
 enum {
     FIRST_SHOWN = 10, // events before the first new one, without --since
     RETRY_US = 1000000,
-    SILENCE_S = 60, // the agent sends a comment every 15 s
 };
 
 typedef struct {
@@ -110,7 +109,7 @@ static bool stream(Follow *follow, GError **error)
     curl_easy_setopt(handle, CURLOPT_WRITEDATA, follow);
     curl_easy_setopt(handle, CURLOPT_FAILONERROR, 1L);
     curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, (long)SILENCE_S);
+    curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, (long)EVENTS_SILENCE_S);
     curl_easy_perform(handle);
     curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
     sse_clear(&follow->sse);

@@ -6,7 +6,6 @@
 #include <string.h>
 
 enum {
-    CONNECT_MS = 3000,
     MAX_REPLY = 64 << 20, // a node that sends more than this is no vmferryd
 };
 
@@ -21,7 +20,7 @@ CURL *http_handle(const Endpoint *endpoint, const char *path)
     // The token must not reach a proxy that happens to be in the environment.
     curl_easy_setopt(handle, CURLOPT_PROXY, "");
     curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
+    curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, (long)HTTP_CONNECT_MS);
     return handle;
 }
 

@@ -7,6 +7,8 @@
 
 #include <curl/curl.h>
 
+enum { HTTP_CONNECT_MS = 3000 }; // for one node; then the next one is asked
+
 typedef struct {
     const char *method;
     const char *path;    // with the query, from /v1 on

@@ -15,7 +15,6 @@
 
 enum {
     POLL_MS = 200,
-    UNREACHABLE_MS = 60000, // a node that was fenced is back by then, or never
     UNKNOWN_MS = 2000,      // a node hears of another's new job a moment later
 };
 
@@ -70,7 +69,7 @@ static bool worth_waiting(Follow *follow, const GError *failure)
         return failing_ms < UNKNOWN_MS;
     case COMMAND_ERROR_UNREACHABLE:
     case COMMAND_ERROR_UNAVAILABLE:
-        return failing_ms < UNREACHABLE_MS;
+        return failing_ms < JOB_UNREACHABLE_MS;
     default:
         return false;
     }

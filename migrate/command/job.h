@@ -4,6 +4,8 @@
 
 #include "migrate/command/client.h"
 
+enum { JOB_UNREACHABLE_MS = 60 * 1000 }; // a node that was fenced is back by then, or never
+
 // REPLY (borrowed) is the answer to the request that began the job: {"job":"n1-7",...}. Follows it
 // and prints what came of it; or, with --no-wait, prints its id. False with ERROR where the job
 // failed (its object is printed all the same with --json) or was lost sight of.

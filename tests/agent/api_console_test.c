@@ -125,6 +125,33 @@ static void test_echo(Server *server, gconstpointer data)
     qemu_end(&qemu, server);
 }
 
+// proc(5), net/tcp: an established connection of PORT, and whether a timer other than for what is
+// unacknowledged runs: keepalive.
+static bool keeps_alive(guint16 port)
+{
+    g_autofree char *text = NULL;
+    g_autofree char *pattern =
+        g_strdup_printf(": 0100007F:%04X [0-9A-F:]+ 01 [0-9A-F:]+ 02:", port);
+    g_assert_true(g_file_get_contents("/proc/net/tcp", &text, NULL, NULL));
+    return g_regex_match_simple(pattern, text, 0, 0);
+}
+
+static void test_lost_client_is_noticed(Server *server, gconstpointer data)
+{
+    (void)data;
+    Qemu qemu;
+    qemu_start(&qemu, server);
+    g_autoptr(Client) client = client_tcp(server);
+    client_ask(client, "GET", "/v1/vms/here/console", UPGRADE TEST_AUTHORIZATION, NULL);
+    expect_upgrade(client);
+    client_say(client, "root\n");
+    client_expect(client, "root\n");
+    for (int i = 0; i < 500 && !keeps_alive(server->port); i++)
+        g_usleep(10 * 1000);
+    g_assert_true(keeps_alive(server->port));
+    qemu_end(&qemu, server);
+}
+
 // What is typed before the answer is there is not lost.
 static void test_eager(Server *server, gconstpointer data)
 {
@@ -268,6 +295,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     server_test("/api-console/echo", test_echo);
+    server_test("/api-console/lost-client-is-noticed", test_lost_client_is_noticed);
     server_test("/api-console/eager", test_eager);
     server_test("/api-console/much", test_much);
     server_test("/api-console/stuck", test_stuck);

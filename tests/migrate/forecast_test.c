@@ -96,6 +96,41 @@ static void test_limit(void)
     g_assert_cmpuint(ferry_downtime_limit(1, &rest, &learnt, false), ==, 1);
 }
 
+static const uint64_t mb = 1000 * 1000;
+
+static void test_save_speed(void)
+{
+    FerrySaveSpeed speed = {0};
+    g_assert_cmpuint(ferry_save_least_ms(&speed, 5000, 0), ==, 0);
+    ferry_save_sample(&speed, 1000, 60000 * mb, 0);
+    g_assert_cmpuint(ferry_save_least_ms(&speed, 1000, 0), ==, 0); // one sample tells no speed
+    ferry_save_sample(&speed, 1500, 59950 * mb, 50 * mb);
+    ferry_save_sample(&speed, 2000, 59900 * mb, 100 * mb);
+    g_assert_cmpuint(ferry_save_least_ms(&speed, 2000, 0), ==, 599000);
+    g_assert_cmpuint(ferry_save_least_ms(&speed, 12000, 0), ==, 589000);
+    g_assert_cmpuint(ferry_save_least_ms(&speed, 700000, 0), ==, 0);
+    // Storage that hangs for a while is not slower for it: it may come back.
+    ferry_save_sample(&speed, 12000, 59900 * mb, 100 * mb);
+    g_assert_cmpuint(ferry_save_least_ms(&speed, 12000, 0), ==, 599000);
+    // One that became faster does not go back on it, either.
+    ferry_save_sample(&speed, 13000, 58900 * mb, 1100 * mb);
+    ferry_save_sample(&speed, 14000, 58800 * mb, 1200 * mb);
+    g_assert_cmpuint(ferry_save_least_ms(&speed, 14000, 0), ==, 58800);
+}
+
+static void test_save_of_few_pages(void)
+{
+    FerrySaveSpeed speed = {0};
+    ferry_save_sample(&speed, 1000, 60000 * mb, 0);
+    ferry_save_sample(&speed, 2000, 59900 * mb, 100 * mb);
+    // Only 2 GB of its 60 are in memory at all.
+    g_assert_cmpuint(ferry_save_least_ms(&speed, 2000, 2100 * mb), ==, 20000);
+    g_assert_cmpuint(ferry_save_least_ms(&speed, 2000, 50 * mb), ==, 0);
+    // The next pass begins with what was changed meanwhile: that is no negative speed.
+    ferry_save_sample(&speed, 3000, 59990 * mb, 110 * mb);
+    g_assert_cmpuint(ferry_save_least_ms(&speed, 3000, 0), ==, 599900);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -106,5 +141,7 @@ int main(int argc, char **argv)
     g_test_add_func("/forecast/eager", test_eager);
     g_test_add_func("/forecast/learning", test_learning);
     g_test_add_func("/forecast/limit", test_limit);
+    g_test_add_func("/forecast/save-speed", test_save_speed);
+    g_test_add_func("/forecast/save-of-few-pages", test_save_of_few_pages);
     return g_test_run();
 }

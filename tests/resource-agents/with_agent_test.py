@@ -18,8 +18,9 @@ class WithAgent(Case):
 
     def asked(self, *arguments, **changes):
         """The request of a run that succeeds."""
-        agent = self.agent(lambda request: OK)
+        agent = FakeAgent(self.run_dir, lambda request: OK)
         self.expect(SUCCESS, *arguments, **changes)
+        agent.close()
         self.assertEqual(len(agent.requests), 1)
         return agent.requests[0]
 
@@ -31,6 +32,14 @@ class WithAgent(Case):
         # What is left, less a little for the way back.
         self.assertLessEqual(timeout_ms, 299000)
         self.assertGreater(timeout_ms, 290000)
+
+    def test_stop_leaves_time_to_end_the_vm_without_the_agent(self):
+        request = self.asked("stop", OCF_RESKEY_CRM_meta_timeout="300000")
+        self.assertLessEqual(request["timeout_ms"], 269000)
+        self.assertGreater(request["timeout_ms"], 260000)
+        request = self.asked("stop", OCF_RESKEY_CRM_meta_timeout="20000")
+        self.assertLessEqual(request["timeout_ms"], 14000)
+        self.assertGreater(request["timeout_ms"], 13000)
 
     def test_no_timeout_means_the_advertised_one(self):
         request = self.asked("migrate_from", OCF_RESKEY_CRM_meta_timeout=None,
