@@ -13,6 +13,8 @@
 enum {
     SAVE_SHARE = 60,     // per cent of the timeout that a save may take
     SHUTDOWN_SHARE = 30, // and the guest's own shutdown
+    SAVES = 5,           // tries of a save that fails within its share
+    SAVE_AGAIN_MS = 1000,
 };
 
 static gboolean out_of_patience(gpointer data);
@@ -67,16 +69,11 @@ static void shut_down(AgentVm *vm)
     hv_vm_powerdown(vm->hv, powerdown_taken, vm);
 }
 
-static void save(AgentVm *vm)
+static void not_saved(AgentVm *vm)
 {
-    g_autoptr(GError) error = NULL;
-    if (agent_move_out_save(vm, &error)) {
-        if (vm->stop_timer == 0) // else it runs since the wait for the load: both share it
-            arm(vm, share(vm, SAVE_SHARE));
-        return;
-    }
     agent_events_add(vm->agent->events, "warning", "vm.save-failed", vm->name, NULL,
-                     "%s cannot be saved: %s; it is shut down", vm->name, error->message);
+                     "%s could not be saved (%u tries); it is shut down, and starts cold next",
+                     vm->name, vm->saves);
     shut_down(vm);
 }
 
@@ -84,7 +81,10 @@ static gboolean out_of_patience(gpointer data)
 {
     AgentVm *vm = data;
     vm->stop_timer = 0;
-    if (vm->out != NULL) {
+    if (vm->save_timer != 0) {
+        g_clear_handle_id(&vm->save_timer, g_source_remove);
+        not_saved(vm);
+    } else if (vm->out != NULL) {
         agent_events_add(vm->agent->events, "warning", "vm.save-too-slow", vm->name, NULL,
                          "saving %s does not fit into Pacemaker's stop timeout; it is shut down",
                          vm->name);
@@ -108,7 +108,9 @@ static void stopped(AgentVm *vm)
 {
     g_clear_handle_id(&vm->stop_timer, g_source_remove);
     g_clear_pointer(&vm->stop_mode, g_free);
-    vm->killing = vm->save_tried = false;
+    g_clear_handle_id(&vm->save_timer, g_source_remove);
+    vm->saves = 0;
+    vm->killing = false;
     agent_vm_wake(vm, &vm->stops, NULL);
 }
 
@@ -136,21 +138,62 @@ void agent_vm_stop_exited(AgentVm *vm)
 
 // --- the decision ---
 
-static void begin(AgentVm *vm)
+static void save_failed(AgentVm *vm);
+
+static void save(AgentVm *vm)
 {
-    const char *mode = mode_of(vm);
-    if (strcmp(mode, "save") == 0 && !vm->save_tried && agent_load_pending(vm)) {
+    g_autoptr(GError) error = NULL;
+    vm->saves++;
+    if (vm->stop_timer == 0) // else it runs since the wait for the load, or the first try: all share it
+        arm(vm, share(vm, SAVE_SHARE));
+    if (agent_move_out_save(vm, &error))
+        return;
+    g_warning("VM %s: %s", vm->name, error->message);
+    save_failed(vm);
+}
+
+static gboolean save_again(gpointer data)
+{
+    AgentVm *vm = data;
+    vm->save_timer = 0;
+    if (vm->state == AGENT_VM_RUNNING) // else its change of state went on with the stop
+        save(vm);
+    return G_SOURCE_REMOVE;
+}
+
+// A saver that was killed, or storage that answers again soon, costs a second and not the memory.
+static void save_failed(AgentVm *vm)
+{
+    if (vm->stop_timer == 0) // it was too slow, which is told
+        shut_down(vm);
+    else if (vm->saves == SAVES)
+        not_saved(vm);
+    else if (vm->save_timer == 0)
+        vm->save_timer = g_timeout_add(SAVE_AGAIN_MS, save_again, vm);
+}
+
+static void begin_save(AgentVm *vm)
+{
+    if (vm->saves > 0) {
+        save_failed(vm);
+    } else if (agent_load_pending(vm)) {
         agent_load_hurry(vm, "save", NULL);
         if (vm->stop_timer == 0)
             arm(vm, share(vm, SAVE_SHARE)); // the end of the load comes back here
-    } else if (strcmp(mode, "save") == 0 && !vm->save_tried) {
-        vm->save_tried = true;
-        save(vm);
-    } else if (strcmp(mode, "poweroff") == 0) {
-        power_off(vm);
     } else {
-        shut_down(vm);
+        save(vm);
     }
+}
+
+static void begin(AgentVm *vm)
+{
+    const char *mode = mode_of(vm);
+    if (strcmp(mode, "save") == 0)
+        begin_save(vm);
+    else if (strcmp(mode, "poweroff") == 0)
+        power_off(vm);
+    else
+        shut_down(vm);
 }
 
 void agent_vm_stop_step(AgentVm *vm)
