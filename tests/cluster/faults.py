@@ -14,27 +14,37 @@ from pathlib import Path
 
 import processes
 from cluster import NODES, TOP, Vm, run
+from layout import LUN_BYTES
 
 HERE = Path(__file__).resolve().parent
 PHASE_S, MOVE_S = 60, 240
+THAW_S = 0.5  # between a thawed QEMU and its vmferryd
 JOURNAL_MS = 10
-JOURNAL_BYTES = 2 << 30
+JOURNAL_LUN = "/srv/lun/lun3"
 # The phases of a move and how long, in ms, a fault's moment may lie behind their beginning.
 PHASES = {"rehearse": 300, "save": 700, "pause": 30, "load": 30, "commit": 40, "clean": 800}
 PROGRAMS = {"vmferryd": 1, "saver": 2, "pager": 4, "qemu": 8}
 
 
-def watched_vm(cluster, name, **overrides):
-    """A VM with a qcow2 disk (requests "disk", "diskcheck") and one for its journal."""
-    image, journal = (cluster.shared(f"{name}.{end}") for end in ("qcow2", "journal"))
-    run("qemu-img", "create", "-q", "-f", "qcow2", image, "1G")
-    with open(journal, "wb") as file:
-        file.truncate(JOURNAL_BYTES)
-    vm = Vm(cluster, name, disks=[
-        {"type": "file", "format": "qcow2", "path": f"/srv/shared/{name}.qcow2"},
-        {"type": "file", "format": "raw", "path": f"/srv/shared/{name}.journal"}], **overrides)
-    vm.definition["boot"]["cmdline"] += f" guest.journal=vdb:{JOURNAL_MS}"
+def watched_vm(cluster, name, image=True, **overrides):
+    """A VM with a journal, and with a qcow2 disk (requests "disk", "diskcheck") if IMAGE.
+
+    The journal is on a LUN. QEMU locks a file, and its lock would hide what only vmferry's own rules
+    prevent: each node has a device node of its own, so two QEMUs could write."""
+    disks = [{"type": "block", "format": "raw", "path": JOURNAL_LUN}]
+    run("fallocate", "--punch-hole", "--offset", "0", "--length", str(LUN_BYTES),
+        journal_file(cluster))
+    if image:
+        run("qemu-img", "create", "-q", "-f", "qcow2", cluster.shared(f"{name}.qcow2"), "1G")
+        disks.insert(0, {"type": "file", "format": "qcow2", "path": f"/srv/shared/{name}.qcow2"})
+    vm = Vm(cluster, name, disks=disks, **overrides)
+    vm.definition["boot"]["cmdline"] += f" guest.journal=vd{'b' if image else 'a'}:{JOURNAL_MS}"
     return vm
+
+
+def journal_file(cluster):
+    """What is behind the journal's LUN."""
+    return processes.Machines(cluster.name).layout.lun(int(JOURNAL_LUN[-1]))
 
 
 class Oracle:
@@ -44,7 +54,7 @@ class Oracle:
         self.output = tempfile.NamedTemporaryFile("w+", suffix=".oracle")
         self.process = subprocess.Popen(
             [sys.executable, "-B", str(HERE / "oracle.py"), cluster.name, vm.name,
-             str(cluster.shared(f"{vm.name}.journal")), str(cluster.shared(vm.area))],
+             str(journal_file(cluster)), str(cluster.shared(vm.area))],
             stdout=self.output)
 
     def told(self, since=0.0):
@@ -97,7 +107,7 @@ class Fault:
 
 
 KINDS = ("kill-vmferryd", "kill-saver", "kill-pager", "kill-qemu", "power", "cut", "storage",
-         "storage", "freeze")
+         "storage", "freeze", "freeze-node")
 
 
 def draw(dice, kinds=KINDS):
@@ -115,7 +125,7 @@ def draw(dice, kinds=KINDS):
         mask = dice.choice((programs, PROGRAMS["vmferryd"], PROGRAMS["qemu"], 15, 15))
         fault.control = (dice.choice("enh"), dice.choice((1, 2, 3, 3)), mask)
         fault.seconds = dice.uniform(0.2, 6)
-    elif kind == "freeze":
+    elif kind in ("freeze", "freeze-node"):
         fault.seconds = dice.choice((dice.uniform(0.5, 3), dice.uniform(3, 15)))
     elif kind == "cut":
         fault.seconds = dice.choice((dice.uniform(0.1, 0.8), dice.uniform(2, 10)))
@@ -145,6 +155,28 @@ class Injector:
                 pass
         return reached
 
+    def signal_all(self, node, number):
+        """All processes of a node, but for the first one: as if its computer stood still."""
+        self.machines.refresh()
+        for pid in processes.pids():
+            space = processes.namespace(pid)
+            if self.machines.nodes.get(space) == node and pid != self.machines.first[space]:
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    pass
+
+    def freeze(self, node, vm):
+        """vmferryd and the VM's QEMU: how many processes."""
+        return self.signal(node, "vmferryd", signal.SIGSTOP) + \
+            self.signal(node, "qemu", signal.SIGSTOP, vm)
+
+    def thaw(self, node, vm):
+        """QEMU first: nobody tells it anything yet."""
+        self.signal(node, "qemu", signal.SIGCONT, vm)
+        time.sleep(THAW_S)
+        self.signal(node, "vmferryd", signal.SIGCONT)
+
     def storage(self, node, control):
         """Nothing to be done where the node is off: it boots without a fault."""
         try:
@@ -173,8 +205,10 @@ class Injector:
             self.storage(node, (ord(letter), requests, programs, 1))
             return True
         if kind == "freeze":
-            return self.signal(node, "vmferryd", signal.SIGSTOP) + \
-                self.signal(node, "qemu", signal.SIGSTOP, vm) > 0
+            return self.freeze(node, vm) > 0
+        if kind == "freeze-node":
+            self.signal_all(node, signal.SIGSTOP)
+            return True
         program = {"kill-vmferryd": "vmferryd", "kill-saver": "vmferry-saver",
                    "kill-pager": "vmferry-pager", "kill-qemu": "qemu"}[kind]
         return self.signal(node, program, signal.SIGKILL, vm if program == "qemu" else None) > 0
@@ -185,8 +219,9 @@ class Injector:
         elif fault.kind == "storage":
             self.storage(node, (0, 0, 0, 0))
         elif fault.kind == "freeze":
-            self.signal(node, "qemu", signal.SIGCONT, vm)
-            self.signal(node, "vmferryd", signal.SIGCONT)
+            self.thaw(node, vm)
+        elif fault.kind == "freeze-node":
+            self.signal_all(node, signal.SIGCONT)
 
 
 class Follower:
