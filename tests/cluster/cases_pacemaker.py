@@ -4,11 +4,10 @@ scheduler makes of each."""
 
 import signal
 import threading
-import time
 
 from cases_agent import settled
-from cluster import NODES, Vm, run, wait_for
-from faults import Injector, move_meanwhile
+from cluster import NODES, Vm, wait_for
+from faults import Injector, begin_move, move_meanwhile
 
 
 class Guarded:
@@ -81,3 +80,83 @@ def test_stop_saves_again(cluster):
     cluster.vmferry("start", "saved")
     one.is_whole()
     one.vm.remove()
+
+
+def disturbed(cluster, name, phase, act):
+    """A move in which ACT(one) is done to Pacemaker; whatever it makes of that, the memory is kept."""
+    one = Guarded(cluster, name)
+    seen, move = move_meanwhile(cluster, one.vm, one.source, one.target, phase, lambda: act(one))
+    assert seen, f"the phase {phase} was not reached: {move.stderr}"
+    node = one.is_whole()
+    nothing_left_behind(cluster, name)
+    assert one.is_whole() == node, "it did not stay there"
+    how = "done" if move.returncode == 0 else move.stderr.strip().splitlines()[-1]
+    print(f"  {one.source} -> {one.target}, in {phase}: on {node}; {how}", flush=True)
+    return one
+
+
+def force_stop(cluster, node, name):
+    cluster.on(node, "crm_resource", "--resource", name, "--force-stop", check=False)
+
+
+def test_force_stop(cluster):
+    """Behind Pacemaker's back: its next monitor finds the VM stopped, and the start restores it."""
+    one = Guarded(cluster, "forced")
+    force_stop(cluster, one.source, "forced")
+    assert cluster.qemus("forced") == []
+    one.is_whole()
+    one.vm.remove()
+
+
+def test_force_stop_during_a_move(cluster):
+    for phase in ("save", "clean"):
+        one = disturbed(cluster, "forced", phase,
+                        lambda one: force_stop(cluster, one.source, "forced"))
+        one.vm.remove()
+
+
+def test_cleanup_during_a_move(cluster):
+    """The history goes while migrate_to runs, and every node is probed."""
+    def forget(one):
+        cluster.on(one.third, "crm_resource", "--resource", "forgotten", "--cleanup", check=False)
+        cluster.on(one.third, "crm_resource", "--resource", "forgotten", "--refresh", check=False)
+
+    for phase in ("save", "clean"):
+        one = disturbed(cluster, "forgotten", phase, forget)
+        one.vm.remove()
+
+
+def test_target_goes_standby_half_way(cluster):
+    for phase in ("save", "clean"):
+        def standby(one):
+            cluster.vmferry("standby", one.target)
+            unlike.append(one.target)
+
+        unlike = []
+        try:
+            one = disturbed(cluster, "refugee", phase, standby)
+            assert one.is_whole() not in unlike, "it runs on a node in standby"
+        finally:
+            for node in unlike:
+                cluster.vmferry("unstandby", node)
+        cluster.wait_online()
+        one.vm.remove()
+
+
+def test_moves_that_cross(cluster):
+    """Two VMs change places at the same time."""
+    first = Guarded(cluster, "over")
+    second = Guarded(cluster, "under")
+    if second.source == first.source:
+        cluster.vmferry("migrate", "under", "--to", first.target)
+        second.source = second.is_whole()
+    since = cluster.last_event()
+    moves = [begin_move(first.vm, second.source), begin_move(second.vm, first.source)]
+    errors = [move.communicate(timeout=120)[1] for move in moves]
+    assert [move.returncode for move in moves] == [0, 0], errors
+    assert (first.is_whole(), second.is_whole()) == (second.source, first.source)
+    for name in ("over", "under"):
+        assert "move.done" in [kind for kind, _ in cluster.events_of(name, since)]
+        nothing_left_behind(cluster, name)
+    first.vm.remove()
+    second.vm.remove()

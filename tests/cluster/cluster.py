@@ -13,7 +13,7 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
 LAB = TOP / "tests/lab/lab"
-NODES = ("n1", "n2", "n3")
+NODES = tuple(f"n{i + 1}" for i in range(int(os.environ.get("VMFERRY_LAB_NODES", "3"))))
 GUEST_PORT = 7777
 
 

@@ -257,13 +257,30 @@ class Follower:
         self.process.stdout.close()
 
 
+def begin_move(vm, target):
+    return subprocess.Popen([str(TOP / "build/release/migrate/command/vmferry"), "migrate", vm.name,
+                             "--to", target], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                            text=True)
+
+
+def move_begun(cluster, vm, one, phase, act):
+    """Begins the move ONE.source -> ONE.target and calls ACT in the phase; the command, still running."""
+    third = next(node for node in NODES if node not in (one.source, one.target))
+    follower = Follower(cluster, vm.name, third)
+    move = begin_move(vm, one.target)
+    try:
+        assert follower.wait(phase, PHASE_S, move), f"the phase {phase} was not reached"
+        act()
+    finally:
+        follower.close()
+    return move
+
+
 def move_meanwhile(cluster, vm, source, target, phase, act):
     """Moves the VM, and calls ACT when the phase begins. Returns whether it did, and the command's end."""
     third = next(node for node in NODES if node not in (source, target))
     follower = Follower(cluster, vm.name, third)
-    move = subprocess.Popen([str(TOP / "build/release/migrate/command/vmferry"), "migrate", vm.name,
-                             "--to", target], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                            text=True)
+    move = begin_move(vm, target)
     try:
         seen = follower.wait(phase, PHASE_S, move)
         if seen:

@@ -30,6 +30,7 @@ PATIENCE_S = 5.0  # with a record that is not whole
 # A vCPU thread that was on a CPU for this part of a sample executes its guest: a stopped one only wakes
 # up. QEMU needs some before it begins, for its reset and for what it loads.
 RUNS_SHARE, RUNS_LEAST_S, START_S = 0.05, 0.003, 0.06
+PF_EXITING = 4  # of a thread's flags in proc(5)
 STATES = ("empty", "running", "saving", "sealed", "consumed", "off", "quarantined")
 
 
@@ -72,6 +73,9 @@ class Qemu:
                         continue
                 with open(f"{base}/schedstat", encoding="ascii") as file:
                     total += int(file.read().split()[0])
+                with open(f"{base}/stat", encoding="ascii", errors="replace") as file:
+                    if int(file.read().rpartition(")")[2].split()[6]) & PF_EXITING:
+                        return 0  # it was killed, and gives its memory back
         except (OSError, ValueError, IndexError):
             if not os.path.exists(f"/proc/{self.pid}/task"):
                 return None
