@@ -15,6 +15,9 @@ from faults import KINDS, Injector, Oracle, draw, move_meanwhile, watched_vm
 
 SETTLE_S = 150
 FILL_MIB = 96
+SAMPLE_S = 0.1  # what the oracle sees may be in another order within it
+HAS_THE_GUEST = ("running", "saving", "consumed")
+OFF_S = 2  # a node's QEMUs are seen gone so long before or after its power is
 
 
 def settled(cluster, vm):
@@ -40,19 +43,24 @@ class Memory:
         guest.close()
 
 
-def lost_with_its_qemu(told):
-    """Whether a fault ended a QEMU, or a node was fenced, while only that QEMU had the guest."""
-    record, running = None, {}
+def records_around(told, at):
+    """The last run record before that time, and those of the same moment."""
+    records = [line for line in told if line["what"] == "record" and line["at"] <= at + SAMPLE_S]
+    return [line for i, line in enumerate(records)
+            if i == len(records) - 1 or records[i + 1]["at"] >= at - SAMPLE_S]
+
+
+def lost_with_its_qemu(told, since, killed=False):
+    """Whether a node lost its power, or (KILLED) a fault ended a QEMU, when only that QEMU had the guest."""
+    off = [(line["node"], line["at"]) for line in told if line["what"] == "node-off"]
     for line in told:
-        if line["what"] == "record":
-            record = line
-        elif line["what"] == "qemu":
-            running[line["pid"]] = line["node"]
-        elif line["what"] == "qemu-gone":
-            running.pop(line["pid"], None)
-            if record and record["state"] in ("running", "saving", "consumed") and \
-                    record["owner"] == line["node"]:
-                return True
+        if line["what"] != "qemu-gone" or line["at"] < since:
+            continue
+        fault = killed or any(node == line["node"] and abs(at - line["at"]) < OFF_S
+                              for node, at in off)
+        if fault and any(record["owner"] == line["node"] and record["state"] in HAS_THE_GUEST
+                         for record in records_around(told, line["at"])):
+            return True
     return False
 
 
@@ -112,17 +120,10 @@ class Round:
     def judge_cold_boot(self, told):
         assert self.fault.kind not in ("kill-vmferryd", "kill-saver", "kill-pager"), \
             "the guest was booted anew, though neither its QEMU nor its node was lost"
-        recent = [line for line in told if line["at"] >= self.began]
-        earlier = [line for line in told if line["at"] < self.began and line["what"] == "record"]
-        assert lost_with_its_qemu(earlier[-1:] + self.still_there(told) + recent), \
+        assert lost_with_its_qemu(told, self.began, self.fault.kind == "kill-qemu"), \
             "the guest was booted anew, though no QEMU that had it was lost"
         assert said_loudly(self.injector, self.vm.name) > self.loud_before, \
             "the guest was booted anew, and no vm.cold-after-loss says so"
-
-    def still_there(self, told):
-        gone = {line["pid"] for line in told if line["what"] == "qemu-gone" and line["at"] < self.began}
-        return [line for line in told if line["what"] == "qemu" and line["at"] < self.began and
-                line["pid"] not in gone]
 
     def timeline(self):
         """What happened when, for whoever reads the failure."""

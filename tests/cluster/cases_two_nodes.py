@@ -48,7 +48,7 @@ def fence_race(cluster, vm, oracle, moving):
     after = Memory(vm)
     oracle.check()
     if after.boot != before.boot:
-        assert lost == source and lost_with_its_qemu(oracle.told()), "the guest was booted anew"
+        assert lost == source and lost_with_its_qemu(oracle.told(), cut_at), "the guest was booted anew"
     else:
         assert after.sum == before.sum
     print(f"  {source} had the VM{' and was moving it' if moving else ''}; {won} fenced {lost}: "
