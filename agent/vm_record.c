@@ -35,7 +35,8 @@ static void write_record(RecordWork *work, FerryArea *area)
 {
     g_autofree char *text = hv_definition_to_json(work->definition);
     if (work->record.state == FERRY_SAVING &&
-        !ferry_area_write_definition(area, &work->record, text, &work->error))
+        (!ferry_area_expect(area, work->expected, &work->error) ||
+         !ferry_area_write_definition(area, &work->record, text, &work->error)))
         return;
     ferry_area_write_record(area, &work->record, work->expected, &work->error);
 }

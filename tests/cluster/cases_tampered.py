@@ -132,7 +132,7 @@ def test_edited_area_is_refused(cluster):
     again()
     for slot in SLOTS.values():  # both slots
         edited(area, slot, bytes(4096))
-    refused_untouched(cluster, vm, "no state area")
+    refused_untouched(cluster, vm, "not a vmferry state area")
     again()
     os.truncate(area, 0)
     refused_untouched(cluster, vm)
