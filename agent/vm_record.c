@@ -65,12 +65,19 @@ static void run(gpointer data)
         read_record(work, area);
 }
 
+// While the VM's QEMU is here, no older copy in the area's place is what the VM goes by.
+static bool counts(const RecordWork *work, const AgentVm *vm)
+{
+    return work->error == NULL &&
+           (vm->hv == NULL || !ferry_record_is_older(&work->record, &vm->record));
+}
+
 static void finished(gpointer data)
 {
     RecordWork *work = data;
     AgentVm *vm = agent_vm_find(work->agent, work->vm);
     if (vm != NULL) {
-        if (work->error == NULL)
+        if (counts(work, vm))
             vm->record = work->record;
         if (work->saved != NULL) {
             g_clear_pointer(&vm->saved_definition, hv_definition_unref);

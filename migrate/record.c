@@ -84,6 +84,12 @@ bool ferry_record_advance(FerryRecord *record, FerryState to, bool new_epoch, co
     return true;
 }
 
+bool ferry_record_is_older(const FerryRecord *record, const FerryRecord *other)
+{
+    return record->epoch < other->epoch ||
+           (record->epoch == other->epoch && record->sequence < other->sequence);
+}
+
 void ferry_record_renew(FerryRecord *record, uint64_t epoch)
 {
     record->state = FERRY_OFF;

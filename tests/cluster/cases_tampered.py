@@ -7,6 +7,7 @@ import os
 import shutil
 import xml.etree.ElementTree as ElementTree
 
+from cases_agent import Killer
 from cases_damage import refused, saved, starts_after_discard
 from cluster import Vm, wait_for
 from image import SLOTS, Image
@@ -86,6 +87,12 @@ def test_older_copy_can_be_given_up(cluster):
     vm.remove()
 
 
+def runs_on(vm, boot):
+    guest = vm.guest()
+    assert guest.counter()[1] == boot, "the guest did not run on"
+    guest.close()
+
+
 def test_replaced_while_it_runs(cluster):
     """The VM runs; its move or save finds another record than it wrote, and touches nothing."""
     vm = Vm(cluster, "swapped").define()
@@ -100,14 +107,17 @@ def test_replaced_while_it_runs(cluster):
     moved = cluster.vmferry("migrate", vm.name, check=False)
     assert moved.returncode != 0 and digest(cluster.shared(vm.area)) == before, moved
     print(f"  {moved.stderr.strip().splitlines()[-1]}")
-    guest = vm.guest()
-    assert guest.counter()[1] == boot, "the guest did not run on"
-    guest.close()
+    runs_on(vm, boot)
+    node, pid = cluster.node_of(vm.name), cluster.show(vm.name)["pid"]
+    Killer(cluster, node).strike()  # the next vmferryd knows only what it finds
+    cluster.wait_online()
+    wait_for("the VM's QEMU to be found", lambda: cluster.show(vm.name).get("pid") == pid, 30)
+    assert digest(cluster.shared(vm.area)) == before, "the state area was written"
+    runs_on(vm, boot)
     put_back(cluster, vm, current)
+    wait_for("the VM to be known again", lambda: cluster.node_of(vm.name) == node, 30)
     cluster.vmferry("migrate", vm.name)
-    guest = vm.guest()
-    assert guest.counter()[1] == boot
-    guest.close()
+    runs_on(vm, boot)
     vm.remove()
 
 

@@ -96,6 +96,15 @@ static void test_renewed(void)
     }
 }
 
+static void test_older(void)
+{
+    const FerryRecord now = {.epoch = 5, .sequence = 20};
+    g_assert_false(ferry_record_is_older(&now, &now));
+    g_assert_true(ferry_record_is_older(&(FerryRecord){.epoch = 4, .sequence = 30}, &now));
+    g_assert_true(ferry_record_is_older(&(FerryRecord){.epoch = 5, .sequence = 19}, &now));
+    g_assert_false(ferry_record_is_older(&(FerryRecord){.epoch = 6, .sequence = 10}, &now));
+}
+
 static void test_names(void)
 {
     for (int i = 0; i < FERRY_N_STATES; i++) {
@@ -115,6 +124,7 @@ int main(int argc, char **argv)
     g_test_add_func("/record/pairs", test_pairs);
     g_test_add_func("/record/rules", test_rules);
     g_test_add_func("/record/renewed", test_renewed);
+    g_test_add_func("/record/older", test_older);
     g_test_add_func("/record/names", test_names);
     return g_test_run();
 }
