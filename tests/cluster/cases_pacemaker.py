@@ -35,11 +35,11 @@ class Guarded:
         return node
 
 
-def nothing_left_behind(cluster, vm):
-    """Neither a constraint nor a hold nor a failure of its move."""
-    wait_for("no constraint, hold or failed migrate_to left", lambda: not any(
+def nothing_left_behind(cluster, *more):
+    """Neither a constraint nor a hold, nor what MORE has of the CIB."""
+    wait_for(f"nothing of {('constraint', 'hold', *more)} left", lambda: not any(
         text in cluster.on(cluster.online()[0], "cibadmin", "--query").stdout
-        for text in ("vmferry-move-", "vmferry-hold-", f'id="{vm}_migrate_to_0"')), 60, 0.5)
+        for text in ("vmferry-move-", "vmferry-hold-", *more)), 60, 0.5)
 
 
 def kill_saver(cluster, node):
@@ -56,7 +56,7 @@ def test_failed_move_costs_the_guest_nothing(cluster):
     seen, move = move_meanwhile(cluster, one.vm, one.source, one.target, "save",
                                 lambda: kill_saver(cluster, one.source))
     assert seen and move.returncode != 0 and "vmferry-saver" in move.stderr, move
-    nothing_left_behind(cluster, "unmoved")
+    nothing_left_behind(cluster, 'id="unmoved_migrate_to_0"')
     assert one.is_whole() == one.source
     assert cluster.show("unmoved")["pid"] == one.pid, "the guest was saved and started again"
     since = cluster.last_event()
@@ -88,7 +88,7 @@ def disturbed(cluster, name, phase, act):
     seen, move = move_meanwhile(cluster, one.vm, one.source, one.target, phase, lambda: act(one))
     assert seen, f"the phase {phase} was not reached: {move.stderr}"
     node = one.is_whole()
-    nothing_left_behind(cluster, name)
+    nothing_left_behind(cluster)
     assert one.is_whole() == node, "it did not stay there"
     how = "done" if move.returncode == 0 else move.stderr.strip().splitlines()[-1]
     print(f"  {one.source} -> {one.target}, in {phase}: on {node}; {how}", flush=True)
@@ -157,6 +157,6 @@ def test_moves_that_cross(cluster):
     assert (first.is_whole(), second.is_whole()) == (second.source, first.source)
     for name in ("over", "under"):
         assert "move.done" in [kind for kind, _ in cluster.events_of(name, since)]
-        nothing_left_behind(cluster, name)
+    nothing_left_behind(cluster)
     first.vm.remove()
     second.vm.remove()

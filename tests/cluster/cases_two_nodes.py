@@ -58,7 +58,9 @@ def fence_race(cluster, vm, oracle, moving):
 def test_two_nodes(cluster):
     vm = watched_vm(cluster, "pair").define()
     oracle = Oracle(cluster, vm)
-    for moving in (False, True):
+    for node, moving in (("n1", False), ("n2", True), ("n1", True)):
+        if settled(cluster, vm.name) != node:
+            cluster.vmferry("migrate", vm.name, "--to", node)
         guest = vm.guest()
         guest.fill(FILL_MIB)
         guest.close()
