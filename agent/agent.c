@@ -7,6 +7,7 @@
 #include "agent/migrate.h"
 #include "agent/status.h"
 #include "agent/vm.h"
+#include "agent/witness.h"
 #include "agent/worker.h"
 
 #include <errno.h>
@@ -68,6 +69,7 @@ static gboolean housekeeping(gpointer data)
     if (!agent->ready)
         return G_SOURCE_CONTINUE;
     agent_migrate_sweep(agent);
+    agent_witness_sweep(agent);
     look_after_vms(agent);
     agent_status_peek(agent);
     agent_status_changed(agent); // free memory drifts

@@ -5,6 +5,7 @@
 #define PREFERENCE_PREFIX "vmferry-move-"
 #define OWNER_PREFIX "-by-"
 #define HOLD_PREFIX "vmferry-hold-"
+#define EPOCH "vmferry-epoch"
 
 // Above any ordinary preference of an admin, so that a VM never moves back by itself; below
 // INFINITY, so that an asked-for move, whose score is INFINITY, wins over staying.
@@ -17,7 +18,8 @@
 
 typedef struct {
     char *definition_set, *definition_pair;
-    char *meta_set, *role_pair;
+    char *meta_set, *role_pair, *epoch_pair;
+    uint64_t epoch;
 } ResourceIds;
 
 typedef struct {
@@ -33,6 +35,7 @@ static void resource_ids_free(gpointer data)
     g_free(ids->definition_pair);
     g_free(ids->meta_set);
     g_free(ids->role_pair);
+    g_free(ids->epoch_pair);
     g_free(ids);
 }
 
@@ -157,6 +160,7 @@ static void parse_resource(CibSnapshot *snapshot, const xmlNode *primitive, bool
     const xmlNode *definition =
         find_pair(primitive, "instance_attributes", "definition", &parameters);
     const xmlNode *role = find_pair(primitive, "meta_attributes", "target-role", &meta);
+    const xmlNode *epoch = find_pair(primitive, "meta_attributes", EPOCH, NULL);
     bool stopped = g_ascii_strcasecmp(attribute_or(role, "value", "Started"), "Stopped") == 0;
     ResourceIds *ids = g_new0(ResourceIds, 1);
 
@@ -170,6 +174,8 @@ static void parse_resource(CibSnapshot *snapshot, const xmlNode *primitive, bool
     ids->definition_pair = g_strdup(attribute(definition, "id"));
     ids->meta_set = g_strdup(attribute(meta, "id"));
     ids->role_pair = g_strdup(attribute(role, "id"));
+    ids->epoch_pair = g_strdup(attribute(epoch, "id"));
+    ids->epoch = g_ascii_strtoull(attribute_or(epoch, "value", "0"), NULL, 10);
     g_hash_table_replace(snapshot->resource_ids, g_strdup(name), ids);
 }
 
@@ -602,6 +608,25 @@ xmlDoc *cib_xml_set_role(const CibSnapshot *snapshot, const char *name, bool sta
     return ids ? value_update("primitive", name, "meta_attributes", ids->meta_set, fallback,
                               ids->role_pair, "target-role", started ? "Started" : "Stopped")
                : NULL;
+}
+
+xmlDoc *cib_xml_set_epoch(const CibSnapshot *snapshot, const char *name, uint64_t epoch,
+                          GError **error)
+{
+    const ResourceIds *ids = find_resource(snapshot, name, error);
+    g_autofree char *fallback = g_strconcat(name, "-meta_attributes", NULL);
+    g_autofree char *value = g_strdup_printf("%" G_GUINT64_FORMAT, epoch);
+
+    return ids ? value_update("primitive", name, "meta_attributes", ids->meta_set, fallback,
+                              ids->epoch_pair, EPOCH, value)
+               : NULL;
+}
+
+uint64_t cib_snapshot_epoch(const CibSnapshot *snapshot, const char *name)
+{
+    const ResourceIds *ids = g_hash_table_lookup(snapshot->resource_ids, name);
+
+    return ids ? ids->epoch : 0;
 }
 
 xmlDoc *cib_xml_set_standby(const CibSnapshot *snapshot, const char *node, bool standby,

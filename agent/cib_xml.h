@@ -7,6 +7,7 @@
 #include <jansson.h>
 #include <libxml/tree.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 // What vmferry reads from one state of the CIB.
 typedef struct {
@@ -37,6 +38,12 @@ xmlDoc *cib_xml_set_definition(const CibSnapshot *snapshot, const char *name,
                                const char *definition, GError **error);
 xmlDoc *cib_xml_set_role(const CibSnapshot *snapshot, const char *name, bool started,
                          GError **error);
+// Likewise: the newest epoch of the VM's run record that the cluster has seen, a meta attribute
+// that Pacemaker does not know and leaves alone.
+xmlDoc *cib_xml_set_epoch(const CibSnapshot *snapshot, const char *name, uint64_t epoch,
+                          GError **error);
+// That epoch; 0 where there is none.
+uint64_t cib_snapshot_epoch(const CibSnapshot *snapshot, const char *name);
 // For section "nodes" by modify: the node attribute that crm_standby sets.
 xmlDoc *cib_xml_set_standby(const CibSnapshot *snapshot, const char *node, bool standby,
                             GError **error);

@@ -24,6 +24,7 @@ struct AgentMoveOut {
     AgentJob *job;
     AgentPace *pace;
     bool own_job; // nobody else follows it: it ends with the move
+    bool asked;   // by Pacemaker: its migrate_to waits for the end
     char *socket;
     FerrySaverProgress progress;
     bool ending;      // end_save was asked for
@@ -455,6 +456,23 @@ static void conclude(AgentVm *vm, FerrySourceOutcome outcome)
     }
 }
 
+static void stays(AgentVm *vm, const GError *error, gpointer data)
+{
+    g_autoptr(GError) failure = data;
+    if (error != NULL)
+        g_warning("VM %s: Pacemaker recovers it from its failed move: %s", vm->name,
+                  error->message);
+    agent_stay_end(vm, error == NULL);
+    agent_vm_wake(vm, &vm->departs, failure);
+}
+
+// Where an admin's move has failed and the guest runs on, Pacemaker need not recover anything.
+static bool can_stay(const AgentMoveOut *out, FerrySourceOutcome outcome)
+{
+    return outcome == FERRY_SOURCE_RUNNING_ON && out->asked && !out->own_job &&
+           out->vm->stay == NULL && g_queue_is_empty(&out->vm->stops);
+}
+
 static void finished(void *env, FerrySourceOutcome outcome, const GError *error)
 {
     AgentMoveOut *out = env;
@@ -473,9 +491,14 @@ static void finished(void *env, FerrySourceOutcome outcome, const GError *error)
         agent_job_end(out->job, failure, failure == NULL ? json_incref(result) : NULL);
     json_decref(result);
     vm->out = NULL;
+    bool stay = can_stay(out, outcome);
     conclude(vm, outcome);
-    agent_stay_end(vm, outcome == FERRY_SOURCE_RUNNING_ON);
-    agent_vm_wake(vm, &vm->departs, failure);
+    if (stay) {
+        agent_stay_begin(vm, stays, g_steal_pointer(&failure));
+    } else {
+        agent_stay_end(vm, outcome == FERRY_SOURCE_RUNNING_ON);
+        agent_vm_wake(vm, &vm->departs, failure);
+    }
     agent_move_out_free(out);
 }
 
@@ -558,6 +581,7 @@ void agent_move_out_recover(AgentVm *vm)
 
 void agent_move_out_go(AgentMoveOut *out)
 {
+    out->asked = true;
     ferry_source_go(out->source);
 }
 

@@ -375,6 +375,24 @@ void agent_pacemaker_set_role(AgentPacemaker *pacemaker, const char *name, bool 
     }
 }
 
+void agent_pacemaker_set_epoch(AgentPacemaker *pacemaker, const char *name, uint64_t epoch,
+                               AgentPacemakerDone done, gpointer data)
+{
+    Operation *operation = operation_new(pacemaker, "note the epoch", name, done, data);
+    GError *error = NULL;
+
+    if (check_known(operation, name)) {
+        xmlDoc *xml = cib_xml_set_epoch(pacemaker->snapshot, name, epoch, &error);
+
+        run_xml(operation, STEP_MODIFY, "resources", xml, error);
+    }
+}
+
+uint64_t agent_pacemaker_epoch(const AgentPacemaker *pacemaker, const char *name)
+{
+    return pacemaker->snapshot ? cib_snapshot_epoch(pacemaker->snapshot, name) : 0;
+}
+
 void agent_pacemaker_set_standby(AgentPacemaker *pacemaker, const char *node, bool standby,
                                  AgentPacemakerDone done, gpointer data)
 {

@@ -57,6 +57,12 @@ void agent_pacemaker_delete(AgentPacemaker *pacemaker, const char *name, AgentPa
                             gpointer data);
 void agent_pacemaker_set_role(AgentPacemaker *pacemaker, const char *name, bool started,
                               AgentPacemakerDone done, gpointer data);
+// The newest epoch of NAME's run record that the cluster has seen, from the last CIB seen; 0 where none
+// is written.
+uint64_t agent_pacemaker_epoch(const AgentPacemaker *pacemaker, const char *name);
+// Writes a newer one.
+void agent_pacemaker_set_epoch(AgentPacemaker *pacemaker, const char *name, uint64_t epoch,
+                               AgentPacemakerDone done, gpointer data);
 void agent_pacemaker_set_standby(AgentPacemaker *pacemaker, const char *node, bool standby,
                                  AgentPacemakerDone done, gpointer data);
 

@@ -18,6 +18,7 @@ typedef struct {
     bool start;
     bool discard; // storage work: throw saved memory away
     bool damaged; // RECORD may not be the newest
+    uint64_t newest; // epoch that the cluster has seen
     FerryRecord record;
     GError *error;
     AgentReplyFn reply;
@@ -200,12 +201,18 @@ static Definition *work_on_stopped(Agent *agent, const char *name, AgentReplyFn 
     Definition *work = g_new0(Definition, 1);
     *work = (Definition){
         .agent = agent, .definition = definition, .reply = reply, .data = data};
+    work->newest = agent_pacemaker_epoch(agent->pacemaker, name);
     return work;
+}
+
+static bool is_older_copy(const Definition *work)
+{
+    return work->record.epoch < work->newest;
 }
 
 static bool has_memory(const Definition *work)
 {
-    return work->damaged || work->record.state == FERRY_SEALED ||
+    return work->damaged || is_older_copy(work) || work->record.state == FERRY_SEALED ||
            work->record.state == FERRY_QUARANTINED;
 }
 
@@ -213,6 +220,10 @@ static bool has_memory(const Definition *work)
 static bool throw_away(Definition *work, FerryArea *area)
 {
     FerryRecord next = work->record;
+    if (is_older_copy(work)) {
+        ferry_record_renew(&next, work->newest + 1);
+        return ferry_area_write_record(area, &next, work->record.sequence, &work->error);
+    }
     return (ferry_record_advance(&next, FERRY_OFF, true, "", NULL) ||
             ferry_record_advance(&next, FERRY_OFF, false, "", &work->error)) &&
            ferry_area_write_record(area, &next, work->record.sequence, &work->error);

@@ -9,7 +9,12 @@
 
 #include <string.h>
 
-enum { COALESCE_MS = 20 };
+enum {
+    COALESCE_MS = 20,
+    FRESH_US = 15 * G_USEC_PER_SEC, // a vmferryd that works says something every 5 s
+};
+
+#define HEARD "heard_us" // in a peer's status: when it came, by our own monotonic clock
 
 // --- what this node says ---
 
@@ -134,6 +139,7 @@ static void note_records(Agent *agent, json_t *before, json_t *now)
 void agent_status_received(Agent *agent, const char *from, json_t *status)
 {
     json_t *before = json_incref(g_hash_table_lookup(agent->peers, from));
+    json_object_set_new(status, HEARD, json_integer(g_get_monotonic_time()));
     g_hash_table_replace(agent->peers, g_strdup(from), json_incref(status));
     note_records(agent, json_object_get(before, "vms"), json_object_get(status, "vms"));
     json_decref(before);
@@ -152,13 +158,14 @@ static bool has_qemu(json_t *vm)
     return state != NULL && strcmp(state, "stopped") != 0 && strcmp(state, "incoming") != 0;
 }
 
-static char *node_with(Agent *agent, const char *name, bool with_us)
+static char *node_with(Agent *agent, const char *name, gint64 oldest_us)
 {
     GHashTableIter iter;
     gpointer node, status;
     g_hash_table_iter_init(&iter, agent->peers);
     while (g_hash_table_iter_next(&iter, &node, &status)) {
-        if (!with_us && strcmp(node, agent->name) == 0)
+        if (strcmp(node, agent->name) == 0 ||
+            json_integer_value(json_object_get(status, HEARD)) < oldest_us)
             continue;
         json_t *vm = find_named(json_object_get(status, "vms"), name);
         if (vm != NULL && has_qemu(vm))
@@ -169,7 +176,7 @@ static char *node_with(Agent *agent, const char *name, bool with_us)
 
 char *agent_status_node_of(Agent *agent, const char *vm)
 {
-    return node_with(agent, vm, false);
+    return node_with(agent, vm, g_get_monotonic_time() - FRESH_US);
 }
 
 char *agent_status_owner_of(Agent *agent, const char *name)
@@ -177,7 +184,7 @@ char *agent_status_owner_of(Agent *agent, const char *name)
     AgentVm *vm = agent_vm_find(agent, name);
     if (vm != NULL && agent_vm_is_here(vm))
         return g_strdup(agent->name);
-    return node_with(agent, name, false);
+    return node_with(agent, name, 0);
 }
 
 HvDefinition *agent_status_definition(Agent *agent, const char *name)

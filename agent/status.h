@@ -10,8 +10,8 @@ void agent_status_changed(Agent *agent);
 void agent_status_received(Agent *agent, const char *from, json_t *status); // borrows
 void agent_status_forget(Agent *agent, const char *node);
 
-// The other node on which VM has a QEMU of its own right, as far as the members say; NULL = none.
-// The caller frees.
+// The other node on which VM has a QEMU of its own right, as far as the members said in the last seconds:
+// one that is silent has no say in what Pacemaker has proven stopped. NULL = none. The caller frees.
 char *agent_status_node_of(Agent *agent, const char *vm);
 // The node (this one included) on which VM runs or is paused; NULL = none. The caller frees.
 char *agent_status_owner_of(Agent *agent, const char *vm);

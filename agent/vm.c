@@ -60,6 +60,7 @@ void agent_vm_free(AgentVm *vm)
 {
     g_clear_handle_id(&vm->stop_timer, g_source_remove);
     g_clear_handle_id(&vm->stop_end_timer, g_source_remove);
+    g_clear_handle_id(&vm->save_timer, g_source_remove);
     g_clear_handle_id(&vm->retry_timer, g_source_remove);
     agent_move_out_free(vm->out);
     agent_move_in_free(vm->in);

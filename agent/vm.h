@@ -63,7 +63,8 @@ struct AgentVm {
     guint stop_end_timer;     // until QEMU is killed, then until the stop has failed
     guint retry_timer; // to reach QEMU's monitor, or the record, again
     bool settling;         // record RUNNING is being written again
-    bool save_tried; // in the stop under way
+    unsigned saves;   // tries in the stop under way
+    guint save_timer; // to the next one
     bool killing;    // the stop's last resort was taken
     bool start_void; // a stop has ended during the start, which must not go on when storage answers
     unsigned writes; // of the record, that storage has not answered yet

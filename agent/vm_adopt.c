@@ -149,6 +149,16 @@ static void save_cancelled(HvVm *hv, const GError *error, gpointer data)
 
 // --- the decision ---
 
+static void record_is_older(AgentVm *vm, const FerryRecord *record)
+{
+    g_autoptr(GError) error = g_error_new(
+        AGENT_ERROR, AGENT_ERROR_REFUSED,
+        "it runs in epoch %" G_GUINT64_FORMAT ", but %s says epoch %" G_GUINT64_FORMAT
+        ": an older copy took its place; bring the newer one back",
+        hv_vm_epoch(vm->hv), vm->definition->state_area, record->epoch);
+    try_again(vm, error);
+}
+
 static void decide(AgentVm *vm, const FerryRecord *record)
 {
     bool ours = strcmp(record->owner, vm->agent->name) == 0;
@@ -158,6 +168,11 @@ static void decide(AgentVm *vm, const FerryRecord *record)
         hv_vm_set_epoch(vm->hv, record->epoch, NULL);
     bool this_epoch = hv_vm_epoch(vm->hv) == record->epoch;
     HvRunState run_state = hv_vm_run_state(vm->hv);
+    // What runs the guest had its epoch in the record: an older copy is there now.
+    if (record->epoch < hv_vm_epoch(vm->hv) && run_state == HV_RUN_RUNNING) {
+        record_is_older(vm, record);
+        return;
+    }
     if (!ours || !this_epoch) {
         leftover(vm, "its run record gives the VM to another node or a newer start");
         return;

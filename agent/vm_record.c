@@ -35,7 +35,8 @@ static void write_record(RecordWork *work, FerryArea *area)
 {
     g_autofree char *text = hv_definition_to_json(work->definition);
     if (work->record.state == FERRY_SAVING &&
-        !ferry_area_write_definition(area, &work->record, text, &work->error))
+        (!ferry_area_expect(area, work->expected, &work->error) ||
+         !ferry_area_write_definition(area, &work->record, text, &work->error)))
         return;
     ferry_area_write_record(area, &work->record, work->expected, &work->error);
 }
@@ -64,6 +65,13 @@ static void run(gpointer data)
         read_record(work, area);
 }
 
+// While the VM's QEMU is here, no older copy in the area's place is what the VM goes by.
+static bool counts(const RecordWork *work, const AgentVm *vm)
+{
+    return work->error == NULL &&
+           (vm->hv == NULL || !ferry_record_is_older(&work->record, &vm->record));
+}
+
 static void finished(gpointer data)
 {
     RecordWork *work = data;
@@ -71,7 +79,7 @@ static void finished(gpointer data)
     if (vm != NULL) {
         if (work->write)
             vm->writes--;
-        if (work->error == NULL)
+        if (counts(work, vm))
             vm->record = work->record;
         if (work->saved != NULL) {
             g_clear_pointer(&vm->saved_definition, hv_definition_unref);

@@ -4,6 +4,7 @@
 
 #include "agent/move_in.h"
 #include "agent/status.h"
+#include "agent/witness.h"
 
 static void started(AgentVm *vm, const char *how)
 {
@@ -161,6 +162,8 @@ static void record_known(AgentVm *vm, const FerryRecord *record, const GError *e
 {
     (void)data;
     g_autoptr(GError) refused = error == NULL ? overtaken(vm) : NULL;
+    if (error == NULL && refused == NULL)
+        (void)agent_witness_allows(vm, record, &refused);
     if (error != NULL || refused != NULL) {
         start_failed(vm, error != NULL ? error : refused);
     } else if (record->state == FERRY_QUARANTINED) {

@@ -10,7 +10,11 @@
 
 #include <string.h>
 
-enum { LOOK_MS = 1000 }; // whether a save still fits
+enum {
+    LOOK_MS = 1000, // whether a save still fits
+    SAVES = 5,      // tries of a save that fails within its share
+    SAVE_AGAIN_MS = 1000,
+};
 
 static unsigned left_ms(const AgentVm *vm, unsigned per_cent)
 {
@@ -74,9 +78,20 @@ static void shut_down(AgentVm *vm)
     hv_vm_powerdown(vm->hv, powerdown_taken, vm);
 }
 
+static void not_saved(AgentVm *vm)
+{
+    g_clear_handle_id(&vm->save_timer, g_source_remove);
+    agent_events_add(vm->agent->events, "warning", "vm.save-failed", vm->name, NULL,
+                     "%s could not be saved (%u tries); it is shut down, and starts cold next",
+                     vm->name, vm->saves);
+    shut_down(vm);
+}
+
 static void give_up_save(AgentVm *vm, unsigned least_ms)
 {
-    if (vm->out != NULL) {
+    if (vm->state == AGENT_VM_RUNNING && vm->save_timer != 0) {
+        not_saved(vm);
+    } else if (vm->out != NULL) {
         g_autofree char *forecast =
             least_ms == 0 ? NULL
                           : g_strdup_printf(" (it takes %u s more at least, and has %u s)",
@@ -113,18 +128,50 @@ static void watch_save(AgentVm *vm)
         vm->stop_timer = g_timeout_add(LOOK_MS, look_at_save, vm);
 }
 
+static void save_failed(AgentVm *vm);
+
 static void save(AgentVm *vm)
 {
     g_autoptr(GError) error = NULL;
-    vm->save_tried = true;
-    if (left_ms(vm, AGENT_STOP_SAVE_PERCENT) > 0 && agent_move_out_save(vm, &error)) {
-        watch_save(vm);
+    vm->saves++;
+    watch_save(vm);
+    if (left_ms(vm, AGENT_STOP_SAVE_PERCENT) > 0 && agent_move_out_save(vm, &error))
         return;
+    if (error != NULL)
+        g_warning("VM %s: %s", vm->name, error->message);
+    save_failed(vm);
+}
+
+static gboolean save_again(gpointer data)
+{
+    AgentVm *vm = data;
+    vm->save_timer = 0;
+    if (vm->state == AGENT_VM_RUNNING) // else its change of state went on with the stop
+        save(vm);
+    return G_SOURCE_REMOVE;
+}
+
+// A saver that was killed, or storage that answers again soon, costs a second and not the memory.
+static void save_failed(AgentVm *vm)
+{
+    if (vm->stop_timer == 0) // it was too slow, which is told
+        shut_down(vm);
+    else if (vm->saves == SAVES || left_ms(vm, AGENT_STOP_SAVE_PERCENT) == 0)
+        not_saved(vm);
+    else if (vm->save_timer == 0)
+        vm->save_timer = g_timeout_add(SAVE_AGAIN_MS, save_again, vm);
+}
+
+static void begin_save(AgentVm *vm)
+{
+    if (vm->saves > 0) {
+        save_failed(vm);
+    } else if (agent_load_pending(vm)) {
+        agent_load_hurry(vm, "save", NULL);
+        watch_save(vm); // the end of the load comes back here
+    } else {
+        save(vm);
     }
-    agent_events_add(vm->agent->events, "warning", "vm.save-failed", vm->name, NULL,
-                     "%s cannot be saved: %s; it is shut down", vm->name,
-                     error != NULL ? error->message : "there is no time left");
-    shut_down(vm);
 }
 
 // --- the end ---
@@ -134,7 +181,9 @@ static void answer(AgentVm *vm, const GError *error)
     g_clear_handle_id(&vm->stop_timer, g_source_remove);
     g_clear_handle_id(&vm->stop_end_timer, g_source_remove);
     g_clear_pointer(&vm->stop_mode, g_free);
-    vm->killing = vm->save_tried = false;
+    g_clear_handle_id(&vm->save_timer, g_source_remove);
+    vm->saves = 0;
+    vm->killing = false;
     agent_vm_wake(vm, &vm->stops, error);
 }
 
@@ -198,6 +247,8 @@ static void off_written(AgentVm *vm, const FerryRecord *record, const GError *er
 
 void agent_vm_stop_exited(AgentVm *vm)
 {
+    g_clear_handle_id(&vm->stop_timer, g_source_remove); // there is nothing left to save
+    g_clear_handle_id(&vm->save_timer, g_source_remove);
     agent_vm_detach(vm);
     FerryRecord next = vm->record;
     if (strcmp(next.owner, vm->agent->name) == 0 &&
@@ -212,16 +263,12 @@ void agent_vm_stop_exited(AgentVm *vm)
 static void begin(AgentVm *vm)
 {
     const char *mode = mode_of(vm);
-    if (strcmp(mode, "save") == 0 && !vm->save_tried && agent_load_pending(vm)) {
-        agent_load_hurry(vm, "save", NULL);
-        watch_save(vm); // the end of the load comes back here
-    } else if (strcmp(mode, "save") == 0 && !vm->save_tried) {
-        save(vm);
-    } else if (strcmp(mode, "poweroff") == 0) {
+    if (strcmp(mode, "save") == 0)
+        begin_save(vm);
+    else if (strcmp(mode, "poweroff") == 0)
         power_off(vm);
-    } else {
+    else
         shut_down(vm);
-    }
 }
 
 void agent_vm_stop_step(AgentVm *vm)

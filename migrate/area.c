@@ -259,21 +259,32 @@ static bool write_slot(FerryArea *area, FerryRecord *record, int slot, GError **
     return written;
 }
 
+static bool is_expected(const FerryArea *area, const FerryRecord *now, uint64_t expected,
+                        GError **error)
+{
+    if (now->sequence == expected)
+        return true;
+    g_set_error(error, FERRY_ERROR, FERRY_ERROR_STATE,
+                "state area %s: its record was changed meanwhile by %s (%s, epoch "
+                "%" G_GUINT64_FORMAT "); nothing was written",
+                area->path, now->owner, ferry_state_name(now->state), now->epoch);
+    return false;
+}
+
+bool ferry_area_expect(FerryArea *area, uint64_t expected, GError **error)
+{
+    g_auto(Slots) found = {0};
+    return read_slots(area, &found, error) && is_expected(area, &found.record, expected, error);
+}
+
 bool ferry_area_write_record(FerryArea *area, FerryRecord *record, uint64_t expected,
                              GError **error)
 {
     FerryRecord next = *record;
     g_auto(Slots) found = {0};
-    if (!read_slots(area, &found, error))
+    if (!read_slots(area, &found, error) || !is_expected(area, &found.record, expected, error))
         return false;
     const FerryRecord now = found.record;
-    if (now.sequence != expected) {
-        g_set_error(error, FERRY_ERROR, FERRY_ERROR_STATE,
-                    "state area %s: its record was changed meanwhile by %s (%s, epoch "
-                    "%" G_GUINT64_FORMAT "); nothing was written",
-                    area->path, now.owner, ferry_state_name(now.state), now.epoch);
-        return false;
-    }
     next.sequence = expected + 1;
     if (!write_slot(area, &next, 1 - found.slot, error))
         return false;

@@ -38,6 +38,10 @@ bool ferry_area_read_record(FerryArea *area, FerryRecord *record, GError **error
 // next write goes over the damaged slot.
 bool ferry_area_salvage_record(FerryArea *area, FerryRecord *record, bool *damaged, GError **error);
 
+// Whether the area's newest record has the sequence EXPECTED, as ferry_area_write_record asks: before
+// anything else is written. FERRY_ERROR_STATE: it has another one.
+bool ferry_area_expect(FerryArea *area, uint64_t expected, GError **error);
+
 // Keeps the definition that a save goes with: what is restored has to have the same hardware, however
 // the VM's definition changes meanwhile. Sets RECORD's definition fields; durable with the record's
 // next write. FERRY_ERROR_TOO_SMALL for more than FERRY_DEFINITION_MAX bytes.

@@ -235,11 +235,31 @@ void ferry_source_cancel(FerrySource *source, const char *reason)
     fail(source, error);
 }
 
+// An older copy took the area's place: it says nothing about this move, and is not written over. Where
+// the target was never told of a seal, nobody else can have taken the guest.
+static void record_is_older(FerrySource *source)
+{
+    g_autoptr(GError) error =
+        g_error_new(FERRY_ERROR, FERRY_ERROR_STATE,
+                    "the state area of %s was replaced by an older copy", source->record.vm);
+    remember_error(source, error);
+    if (source->record.state == FERRY_SEALED) {
+        finish(source, FERRY_SOURCE_LEFT_SEALED);
+    } else {
+        set_state(source, SOURCE_CONTINUING);
+        source->ops->cont(source->env);
+    }
+}
+
 // Rules 1 to 3: an image that the target could have taken is taken back by a new epoch, which voids
 // it, and only after the record itself said that nobody else has.
 static void decide_by_record(FerrySource *source, const FerryRecord *record)
 {
     bool ours = strcmp(record->owner, source->record.owner) == 0;
+    if (ferry_record_is_older(record, &source->record)) {
+        record_is_older(source);
+        return;
+    }
     source->record = *record;
     if (!ours) {
         target_owns_it(source, 0);

@@ -83,3 +83,18 @@ bool ferry_record_advance(FerryRecord *record, FerryState to, bool new_epoch, co
         record->peer[0] = '\0';
     return true;
 }
+
+bool ferry_record_is_older(const FerryRecord *record, const FerryRecord *other)
+{
+    return record->epoch < other->epoch ||
+           (record->epoch == other->epoch && record->sequence < other->sequence);
+}
+
+void ferry_record_renew(FerryRecord *record, uint64_t epoch)
+{
+    record->state = FERRY_OFF;
+    record->epoch = epoch;
+    record->image = (FerryImage){0};
+    record->definition_length = record->definition_crc32c = 0;
+    record->peer[0] = '\0';
+}

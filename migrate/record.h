@@ -54,3 +54,10 @@ typedef struct FerryRecord {
 // the new state keeps one (and the definition that belongs to it), and the peer unless the new state is SAVING or SEALED.
 bool ferry_record_advance(FerryRecord *record, FerryState to, bool new_epoch, const char *owner,
                           GError **error);
+
+// Whether RECORD was written before OTHER: records of one VM.
+bool ferry_record_is_older(const FerryRecord *record, const FerryRecord *other);
+
+// An admin gives up a record that is older than the VM (an older copy took the newer one's place): OFF
+// in EPOCH, which is larger than any the VM had, whatever the record said.
+void ferry_record_renew(FerryRecord *record, uint64_t epoch);

@@ -26,6 +26,7 @@ static const char CIB_RESOURCES[] =
     "<instance_attributes id='odd-set'><nvpair id='odd-pair' name='definition' "
     "value='{&quot;name&quot;:&quot;a&amp;b &lt;c&gt;&quot;}'/></instance_attributes>"
     "<meta_attributes id='vm1-m'><nvpair id='vm1-m-role' name='target-role' value='Stopped'/>"
+    "<nvpair id='vm1-m-epoch' name='vmferry-epoch' value='17'/>"
     "<nvpair id='vm1-m-managed' name='is-managed' value='false'/></meta_attributes></primitive>"
     "<group id='g'><primitive id='vm2' class='ocf' provider='vmferry' type='VirtualMachine'/>"
     "<primitive id='dummy' class='ocf' provider='pacemaker' type='Dummy'/></group>"
@@ -178,7 +179,18 @@ static void test_updates(void)
     g_autoptr(xmlDoc) standby = cib_xml_set_standby(snapshot, "n1", true, &error);
     g_autoptr(xmlDoc) back = cib_xml_set_standby(snapshot, "n2", false, &error);
 
+    g_autoptr(xmlDoc) first = cib_xml_set_epoch(snapshot, "vm2", 1, &error);
+    g_autoptr(xmlDoc) next = cib_xml_set_epoch(snapshot, "vm1", 18, &error);
+
     g_assert_no_error(error);
+    g_assert_cmpuint(cib_snapshot_epoch(snapshot, "vm1"), ==, 17);
+    g_assert_cmpuint(cib_snapshot_epoch(snapshot, "vm2"), ==, 0);
+    assert_xml(first, "<primitive id=\"vm2\"><meta_attributes id=\"vm2-meta_attributes\">"
+                      "<nvpair id=\"vm2-meta_attributes-vmferry-epoch\" name=\"vmferry-epoch\" "
+                      "value=\"1\"/></meta_attributes></primitive>");
+    assert_xml(next, "<primitive id=\"vm1\"><meta_attributes id=\"vm1-m\">"
+                     "<nvpair id=\"vm1-m-epoch\" name=\"vmferry-epoch\" value=\"18\"/>"
+                     "</meta_attributes></primitive>");
     assert_xml(define, "<primitive id=\"vm1\"><instance_attributes id=\"odd-set\">"
                        "<nvpair id=\"odd-pair\" name=\"definition\" value=\"{}\"/>"
                        "</instance_attributes></primitive>");

@@ -13,7 +13,7 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
 LAB = TOP / "tests/lab/lab"
-NODES = ("n1", "n2", "n3")
+NODES = tuple(f"n{i + 1}" for i in range(int(os.environ.get("VMFERRY_LAB_NODES", "3"))))
 GUEST_PORT = 7777
 
 
@@ -78,6 +78,14 @@ class Cluster:
             argv = ("--url", urls[NODES.index(node)], *argv)
         lines = self.vmferry("--json", "events", *argv).stdout.splitlines()
         return [json.loads(line) for line in lines]
+
+    def follow_events(self, node):
+        """A process whose output are NODE's events from now on, a JSON object a line."""
+        url = os.environ["VMFERRY_URL"].split(",")[NODES.index(node)]
+        newest = max((event["id"] for event in self.events(node=node)), default=0)
+        return subprocess.Popen(
+            [str(TOP / "build/release/migrate/command/vmferry"), "--url", url, "--json", "events",
+             "-f", "--since", str(newest)], stdout=subprocess.PIPE, text=True)
 
     def last_event(self):
         return max((event["id"] for event in self.events()), default=0)

@@ -15,8 +15,10 @@
 //   worksum     worksum HEX WRITES, of all filled memory as if WRITES had not been; ends the work
 //   disk N      disk COUNT; appends N records of 4 KiB to /dev/vda and flushes; all there are now
 //   diskcheck   diskcheck COUNT, when all records are whole and in order, none lost
+//   journal     journal COUNT, records of journal.h that are there
 //   (any)       err TEXT
 #include "echo.h"
+#include "journal.h"
 #include "numbers.h"
 #include "work.h"
 
@@ -365,6 +367,8 @@ static void answer(const char *line, char *reply, size_t size, unsigned long *pu
         reply_worksum(reply, size);
     else if (fields == 1 && !strcmp(word, "gap"))
         reply_gap(reply, size);
+    else if (fields == 1 && !strcmp(word, "journal"))
+        snprintf(reply, size, "journal %llu", (unsigned long long)journal_records());
     else if (fields == 2 && !strcmp(word, "disk"))
         reply_disk(false, number, reply, size);
     else if (fields == 1 && !strcmp(word, "reboot"))
@@ -547,6 +551,7 @@ int main(void)
     signal(SIGPIPE, SIG_IGN);
     start_ticks();
     echo_start(PORT, &counter, boot_id);
+    journal_start(&counter, boot_id);
     polls[0] = (struct pollfd){.fd = listen_on(PORT), .events = POLLIN};
     nfds_t count = 1 + open_buttons(polls + 1);
     printf("guest: up %016llx\n", (unsigned long long)boot_id);

@@ -13,6 +13,7 @@ from layout import (API_PORT, HERE, ISCSI_LUNS, ISCSI_TARGET, LAN_ADDRESS, LAN_B
                     node_address, node_names)
 
 GUEST_FILES = ("vmlinuz", "initrd.img", "guest.key")
+STORAGE_FAULT = "tests/lab/storage-fault.so"  # below the build directory
 CLUSTER_USER = ["hacluster", "haclient"]
 ROOT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PASSED_ON = ("VMFERRY_QEMU", "G_MESSAGES_DEBUG", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LANG")
@@ -25,6 +26,7 @@ class Settings:
     build: str | None
     guest: str  # the directory build-guest filled
     kvm: bool
+    storage_faults: bool = False  # storage_fault.c comes along with every program
     environment: dict = field(default_factory=dict)
 
     def names(self):
@@ -83,6 +85,9 @@ def write_node(layout, settings, name, authkey, devices):
         (etc / "vmferry/vmferryd.conf").write_text(
             cluster_files.agent_conf(name, settings.build), encoding="utf-8")
         _write_secret(etc / "vmferry/token", layout.token.read_bytes())
+    if settings.storage_faults:
+        shutil.copy(f"{settings.build}/{STORAGE_FAULT}", etc / "storage-fault.so")
+        (etc / "ld.so.preload").write_text("/etc/storage-fault.so\n", encoding="ascii")
     spec = _common_spec(layout, home, name, devices)
     spec["mounts"] += [
         _overlay(home, "/var/lib"),

@@ -291,6 +291,11 @@ static void test_expected_sequence(void)
     g_assert_false(ferry_area_write_record(area, &record, 2, &error));
     g_assert_error(error, FERRY_ERROR, FERRY_ERROR_STATE);
     g_assert_cmpint(read_record(f.path).state, ==, FERRY_SAVING);
+    g_clear_error(&error);
+    g_assert_false(ferry_area_expect(area, 2, &error));
+    g_assert_error(error, FERRY_ERROR, FERRY_ERROR_STATE);
+    g_clear_error(&error);
+    g_assert_true(ferry_area_expect(area, read_record(f.path).sequence, &error));
     area_fixture_clear(&f);
 }
 

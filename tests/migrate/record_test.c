@@ -83,6 +83,28 @@ static void test_rules(void)
                         from == FERRY_SAVING);
 }
 
+static void test_renewed(void)
+{
+    for (int from = 0; from < FERRY_N_STATES; from++) {
+        FerryRecord record = record_in((FerryState)from);
+        ferry_record_renew(&record, 12);
+        g_assert_cmpint(record.state, ==, FERRY_OFF);
+        g_assert_cmpuint(record.epoch, ==, 12);
+        g_assert_cmpuint(record.image.descriptor_length, ==, 0);
+        g_assert_cmpuint(record.definition_length, ==, 0);
+        g_assert_cmpstr(record.peer, ==, "");
+    }
+}
+
+static void test_older(void)
+{
+    const FerryRecord now = {.epoch = 5, .sequence = 20};
+    g_assert_false(ferry_record_is_older(&now, &now));
+    g_assert_true(ferry_record_is_older(&(FerryRecord){.epoch = 4, .sequence = 30}, &now));
+    g_assert_true(ferry_record_is_older(&(FerryRecord){.epoch = 5, .sequence = 19}, &now));
+    g_assert_false(ferry_record_is_older(&(FerryRecord){.epoch = 6, .sequence = 10}, &now));
+}
+
 static void test_names(void)
 {
     for (int i = 0; i < FERRY_N_STATES; i++) {
@@ -101,6 +123,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/record/pairs", test_pairs);
     g_test_add_func("/record/rules", test_rules);
+    g_test_add_func("/record/renewed", test_renewed);
+    g_test_add_func("/record/older", test_older);
     g_test_add_func("/record/names", test_names);
     return g_test_run();
 }

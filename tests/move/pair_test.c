@@ -67,6 +67,25 @@ static void runs_on_after(gconstpointer data)
     world_clear(&world);
 }
 
+// The area was replaced by an older copy, which even gives the VM to the other node: the guest runs on,
+// and the copy stays what it is.
+static void older_copy(gconstpointer owner)
+{
+    World world;
+    world_init(&world, FAULT_NONE, 0);
+    world.record.epoch--;
+    world.record.sequence--;
+    world.record.state = FERRY_SEALED;
+    g_strlcpy(world.record.owner, owner, sizeof world.record.owner);
+    const FerryRecord older = world.record;
+    world_run(&world);
+    g_assert_cmpint(world.source_outcome, ==, FERRY_SOURCE_RUNNING_ON);
+    g_assert_cmpint(world.source_guest, ==, GUEST_RUNNING);
+    g_assert_cmpint(world.target_guest, ==, GUEST_NONE);
+    g_assert_cmpmem(&world.record, sizeof older, &older, sizeof older);
+    world_clear(&world);
+}
+
 // The target committed, so the source must not run; and it must not say that it is gone while its
 // QEMU may still run.
 static void target_cannot_continue(void)
@@ -105,6 +124,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/move/undisturbed", undisturbed);
     g_test_add_func("/move/lazy", lazy);
+    g_test_add_data_func("/move/older-copy-of-the-source", "a", older_copy);
+    g_test_add_data_func("/move/older-copy-of-the-target", "b", older_copy);
     g_test_add_func("/move/target-cannot-continue", target_cannot_continue);
     static const struct {
         const char *name;
