@@ -62,7 +62,8 @@ static void set_address(json_t *device, const HvDefinition *definition, size_t s
 // Under TCG QEMU can lose writes of a guest that is saved while it runs: it takes the dirty bitmap of
 // a RAM block over 64 pages at a time without telling the CPU's TLB, so that a page that it has just
 // cleared may be written unseen (include/exec/ram_addr.h, cpu_physical_memory_sync_dirty_bitmap). A
-// block whose length is no multiple of 64 pages is taken over page by page, and the TLB told.
+// block whose length is no multiple of 64 pages is taken over page by page, and the TLB told. QEMU 9.0
+// tells it in either case; as a VM has the same memory under each QEMU, its machine type decides.
 //
 // Huge pages are what the node's check wants KVM for: they have no such block. Their RAM block has the
 // name that it has without them. QEMU takes them all from the pool when it starts, or fails then.
@@ -75,9 +76,18 @@ static void add_hugepages(GPtrArray *argv, const HvDefinition *definition)
                        (json_int_t)HV_HUGEPAGE_MIB << 20, "share", 1));
 }
 
+// "pc-q35-7.2", "pc-i440fx-10.0"; what has no version in its name may be of any QEMU.
+static bool needs_qemu_9(const char *machine)
+{
+    const char *version = strrchr(machine, '-');
+    return version != NULL && g_ascii_isdigit(version[1]) &&
+           g_ascii_strtoull(version + 1, NULL, 10) >= 9;
+}
+
 bool hv_command_line_has_extra(const char *accelerator, const HvDefinition *definition)
 {
-    return strcmp(accelerator, "tcg") == 0 && !definition->hugepages;
+    return strcmp(accelerator, "tcg") == 0 && !definition->hugepages &&
+           !needs_qemu_9(definition->machine);
 }
 
 static void add_memory(GPtrArray *argv, const HvCommandLineInput *input)

@@ -12,7 +12,7 @@ from errors import BenchError
 NAME = "bench"
 IP = "10.77.0.100"
 MAC = "52:54:00:be:ac:01"
-MACHINE = "pc-q35-7.2"
+MACHINE = os.environ.get("VMFERRY_MACHINE") or "pc-q35-7.2"
 CPU = "max"
 KERNEL = "/srv/shared/guest/vmlinuz"
 INITRD = "/srv/shared/guest/initrd.img"
