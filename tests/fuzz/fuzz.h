@@ -24,7 +24,8 @@ void fuzz_finding(const char *file, int line, const char *format, ...) G_GNUC_NO
 
 // The error contract: ERROR is set if and only if not OK; its message is UTF-8 and says something.
 void fuzz_check_error(bool ok, const GError *error);
-// The same, and a message that is set names THING.
+// The same, and a message that is set names THING and a reason. Not where it ends with a peer's own
+// words, which may be any.
 void fuzz_check_error_names(bool ok, const GError *error, const char *thing);
 
 // Log messages are thrown away; one of level critical or error is a finding.
