@@ -3,7 +3,10 @@
 
 #include <string.h>
 
-enum { RETRY_STORAGE_MS = 1000 };
+enum {
+    RETRY_MS = 1000, // storage; `cont`
+    CONT_TRIES = 5,
+};
 
 typedef enum {
 #define TARGET_STATE(id, name) TARGET_##id,
@@ -37,6 +40,7 @@ struct FerryTarget {
     bool loaded;
     bool committed;
     bool recheck; // the source's agent left during the commit: did it take its guest back?
+    unsigned conts; // that failed
     bool qemu_gone;
     bool refused; // the abort's cause came up before READY
     bool corrupt; // the abort's cause is the image itself
@@ -245,6 +249,8 @@ void ferry_target_timer(FerryTarget *target)
 {
     if (target->state == TARGET_CHECKING)
         target->ops->read_record(target->env);
+    else if (target->state == TARGET_CONTINUING)
+        target->ops->cont(target->env);
 }
 
 void ferry_target_prepared(FerryTarget *target, const GError *error)
@@ -287,7 +293,7 @@ void ferry_target_read(FerryTarget *target, const FerryRecord *record, const GEr
     g_autoptr(GError) refusal = NULL;
     if (target->state == TARGET_CHECKING) {
         if (error != NULL)
-            target->ops->set_timer(target->env, RETRY_STORAGE_MS);
+            target->ops->set_timer(target->env, RETRY_MS);
         else
             checked(target, record);
     } else if (target->state == TARGET_LOADING) {
@@ -354,8 +360,14 @@ void ferry_target_loaded(FerryTarget *target, const char *mode, uint64_t bytes_r
     commit_when_loaded(target);
 }
 
+// After the commit the guest's memory is nowhere else: a `cont` that failed for a lock or a slow
+// storage is tried again before it is given up.
 void ferry_target_continued(FerryTarget *target, const GError *error)
 {
+    if (error != NULL && !target->qemu_gone && ++target->conts < CONT_TRIES) {
+        target->ops->set_timer(target->env, RETRY_MS);
+        return;
+    }
     if (error != NULL && target->error == NULL)
         target->error = g_error_copy(error);
     if (target->qemu_gone) {
