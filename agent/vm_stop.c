@@ -125,6 +125,7 @@ static void off_written(AgentVm *vm, const FerryRecord *record, const GError *er
 
 void agent_vm_stop_exited(AgentVm *vm)
 {
+    g_clear_handle_id(&vm->stop_timer, g_source_remove); // there is nothing left to kill
     agent_vm_detach(vm);
     FerryRecord next = vm->record;
     if (strcmp(next.owner, vm->agent->name) == 0 &&
