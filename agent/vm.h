@@ -53,7 +53,7 @@ struct AgentVm {
     guint stop_timer;
     guint retry_timer; // to reach QEMU's monitor, or the record, again
     bool settling;         // record RUNNING is being written again
-    bool save_tried; // in the stop under way
+    unsigned saves;  // tried in the stop under way
     bool killing;    // the stop's last resort was taken
     char *last_error; // of the last start, NULL where it went well
     gint64 last_error_ms; // wall clock

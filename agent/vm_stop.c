@@ -11,7 +11,8 @@
 #include <string.h>
 
 enum {
-    SAVE_SHARE = 60,     // per cent of the timeout that a save may take
+    SAVE_SHARE = 60,     // per cent of the timeout that saving may take
+    SAVE_TRIES = 3,      // within that
     SHUTDOWN_SHARE = 30, // and the guest's own shutdown
 };
 
@@ -108,7 +109,8 @@ static void stopped(AgentVm *vm)
 {
     g_clear_handle_id(&vm->stop_timer, g_source_remove);
     g_clear_pointer(&vm->stop_mode, g_free);
-    vm->killing = vm->save_tried = false;
+    vm->killing = false;
+    vm->saves = 0;
     agent_vm_wake(vm, &vm->stops, NULL);
 }
 
@@ -137,17 +139,23 @@ void agent_vm_stop_exited(AgentVm *vm)
 
 // --- the decision ---
 
+// A saver that was killed or a write that failed once does not cost the guest its memory.
+static bool may_save(const AgentVm *vm)
+{
+    bool in_time = vm->saves == 0 || vm->stop_timer != 0;
+    return in_time && vm->saves < SAVE_TRIES && strcmp(mode_of(vm), "save") == 0;
+}
+
 static void begin(AgentVm *vm)
 {
-    const char *mode = mode_of(vm);
-    if (strcmp(mode, "save") == 0 && !vm->save_tried && agent_load_pending(vm)) {
+    if (may_save(vm) && agent_load_pending(vm)) {
         agent_load_hurry(vm, "save", NULL);
         if (vm->stop_timer == 0)
             arm(vm, share(vm, SAVE_SHARE)); // the end of the load comes back here
-    } else if (strcmp(mode, "save") == 0 && !vm->save_tried) {
-        vm->save_tried = true;
+    } else if (may_save(vm)) {
+        vm->saves++;
         save(vm);
-    } else if (strcmp(mode, "poweroff") == 0) {
+    } else if (strcmp(mode_of(vm), "poweroff") == 0) {
         power_off(vm);
     } else {
         shut_down(vm);
