@@ -40,6 +40,7 @@ struct FerryTarget {
     bool loaded;
     bool committed;
     bool recheck; // the source's agent left during the commit: did it take its guest back?
+    bool torn; // the commit's write left a damaged slot: nobody has written since
     unsigned conts; // that failed
     bool qemu_gone;
     bool refused; // the abort's cause came up before READY
@@ -245,9 +246,22 @@ void ferry_target_peer_left(FerryTarget *target)
     }
 }
 
+// A slot that the commit itself has damaged does not mend. Where there is no QEMU to commit for any
+// more, the commit has not happened.
+static void commit_again(FerryTarget *target)
+{
+    target->torn = false;
+    if (target->qemu_gone)
+        abort_here(target);
+    else
+        write_record(target, TARGET_COMMITTING, FERRY_CONSUMED, true);
+}
+
 void ferry_target_timer(FerryTarget *target)
 {
-    if (target->state == TARGET_CHECKING)
+    if (target->state == TARGET_CHECKING && target->torn)
+        commit_again(target);
+    else if (target->state == TARGET_CHECKING)
         target->ops->read_record(target->env);
     else if (target->state == TARGET_CONTINUING)
         target->ops->cont(target->env);
@@ -292,6 +306,8 @@ void ferry_target_read(FerryTarget *target, const FerryRecord *record, const GEr
 {
     g_autoptr(GError) refusal = NULL;
     if (target->state == TARGET_CHECKING) {
+        if (error != NULL)
+            target->torn = g_error_matches(error, FERRY_ERROR, FERRY_ERROR_CORRUPT);
         if (error != NULL)
             target->ops->set_timer(target->env, RETRY_MS);
         else
