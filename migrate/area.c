@@ -248,13 +248,20 @@ bool ferry_area_read_record(FerryArea *area, FerryRecord *record, GError **error
     return true;
 }
 
+static bool put_slot(FerryArea *area, const uint8_t *bytes, int slot, GError **error)
+{
+    return ferry_area_write(area, bytes, FERRY_SLOT, slots[slot], error) &&
+           ferry_area_flush(area, error);
+}
+
+// A write that fails may leave a slot that is torn, and with it a VM that nobody may start; so a single
+// failure is mended here and now.
 static bool write_slot(FerryArea *area, FerryRecord *record, int slot, GError **error)
 {
     uint8_t *bytes = ferry_buffer_new(FERRY_SLOT);
     record->written_at_ms = g_get_real_time() / 1000;
     ferry_record_encode(record, bytes);
-    bool written = ferry_area_write(area, bytes, FERRY_SLOT, slots[slot], error) &&
-                   ferry_area_flush(area, error);
+    bool written = put_slot(area, bytes, slot, NULL) || put_slot(area, bytes, slot, error);
     free(bytes);
     return written;
 }
@@ -277,9 +284,9 @@ bool ferry_area_write_record(FerryArea *area, FerryRecord *record, uint64_t expe
     next.sequence = expected + 1;
     if (!write_slot(area, &next, 1 - found.slot, error))
         return false;
-    // A VM that is taken is written into both slots: a write of its last owner that was on its way
-    // for long may still land over the first one, but never be the newest.
-    if (next.state == FERRY_RUNNING && next.epoch > now.epoch) {
+    // What makes saved memory worthless is written into both slots: a write that was on its way for long,
+    // or of which an error was told, may still land over one of them, but never be the newest.
+    if (next.state == FERRY_RUNNING || next.state == FERRY_CONSUMED) {
         next.sequence++;
         if (!write_slot(area, &next, found.slot, error))
             return false;
