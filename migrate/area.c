@@ -266,29 +266,39 @@ static bool write_slot(FerryArea *area, FerryRecord *record, int slot, GError **
     return written;
 }
 
+// Whether the newest record has the sequence EXPECTED; *SLOT is its slot.
+static bool is_newest(FerryArea *area, uint64_t expected, int *slot, GError **error)
+{
+    g_auto(Slots) found = {0};
+    if (!read_slots(area, &found, error))
+        return false;
+    const FerryRecord *now = &found.record;
+    *slot = found.slot;
+    if (now->sequence == expected)
+        return true;
+    g_set_error(error, FERRY_ERROR, FERRY_ERROR_STATE,
+                "state area %s: its record was changed meanwhile by %s (%s, epoch "
+                "%" G_GUINT64_FORMAT "); nothing was written",
+                area->path, now->owner, ferry_state_name(now->state), now->epoch);
+    return false;
+}
+
 bool ferry_area_write_record(FerryArea *area, FerryRecord *record, uint64_t expected,
                              GError **error)
 {
     FerryRecord next = *record;
-    g_auto(Slots) found = {0};
-    if (!read_slots(area, &found, error))
+    int slot;
+    if (!is_newest(area, expected, &slot, error))
         return false;
-    const FerryRecord now = found.record;
-    if (now.sequence != expected) {
-        g_set_error(error, FERRY_ERROR, FERRY_ERROR_STATE,
-                    "state area %s: its record was changed meanwhile by %s (%s, epoch "
-                    "%" G_GUINT64_FORMAT "); nothing was written",
-                    area->path, now.owner, ferry_state_name(now.state), now.epoch);
-        return false;
-    }
     next.sequence = expected + 1;
-    if (!write_slot(area, &next, 1 - found.slot, error))
+    if (!write_slot(area, &next, 1 - slot, error))
         return false;
     // What makes saved memory worthless is written into both slots: a write that was on its way for long,
     // or of which an error was told, may still land over one of them, but never be the newest.
+    // Our own first write may have been that one: then the other slot is somebody else's by now.
     if (next.state == FERRY_RUNNING || next.state == FERRY_CONSUMED) {
-        next.sequence++;
-        if (!write_slot(area, &next, found.slot, error))
+        if (!is_newest(area, next.sequence++, &slot, error) ||
+            !write_slot(area, &next, 1 - slot, error))
             return false;
     }
     *record = next;
