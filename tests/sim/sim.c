@@ -15,7 +15,8 @@
 enum { CHUNK = 5000, TOLD = 20 };
 
 typedef struct {
-    gint64 seed, schedules, first, jobs, stop_at;
+    gint64 seed, schedules, first, jobs;
+    gboolean mutated; // one violation is enough, and is what is asked for
 } Options;
 
 static bool parse(int argc, char **argv, Options *options)
@@ -25,7 +26,8 @@ static bool parse(int argc, char **argv, Options *options)
         {"schedules", 0, 0, G_OPTION_ARG_INT64, &options->schedules, "how many", "N"},
         {"first", 0, 0, G_OPTION_ARG_INT64, &options->first, "the first one's seed", "N"},
         {"jobs", 0, 0, G_OPTION_ARG_INT64, &options->jobs, "processes", "N"},
-        {"stop-at", 0, 0, G_OPTION_ARG_INT64, &options->stop_at, "so many violations", "N"},
+        {"mutated", 0, 0, G_OPTION_ARG_NONE, &options->mutated,
+         "succeed with the first violation, fail without one", NULL},
         {NULL},
     };
     g_autoptr(GOptionContext) context = g_option_context_new(NULL);
@@ -43,12 +45,17 @@ typedef struct {
     SimReport reports[64];
 } Shared;
 
+static bool is_enough(const Shared *shared, const Options *options)
+{
+    return options->mutated && __atomic_load_n(&shared->violations, __ATOMIC_RELAXED) > 0;
+}
+
 static void run_chunk(Shared *shared, const Options *options, gint64 first, unsigned job)
 {
     gint64 end = MIN(first + CHUNK, options->first + options->schedules);
     sim_report = &shared->reports[job];
     for (gint64 seed = first; seed < end; seed++) {
-        if (__atomic_load_n(&shared->violations, __ATOMIC_RELAXED) >= options->stop_at)
+        if (is_enough(shared, options))
             return;
         if (sim_schedule((uint64_t)seed, false) != END_VIOLATION)
             continue;
@@ -64,7 +71,7 @@ static void work(Shared *shared, const Options *options, unsigned job)
     for (;;) {
         gint64 first = __atomic_fetch_add(&shared->next, CHUNK, __ATOMIC_RELAXED);
         if (first >= options->first + options->schedules ||
-            __atomic_load_n(&shared->violations, __ATOMIC_RELAXED) >= options->stop_at)
+            is_enough(shared, options))
             return;
         pid_t child = fork();
         if (child == 0) {
@@ -106,7 +113,7 @@ static int run_many(const Options *options)
     for (unsigned job = 0; job < jobs; job++)
         sim_report_add(&sum, &shared->reports[job]);
     sim_report_print(&sum, seconds() - began_s, jobs);
-    return shared->violations > 0 ? 1 : 0;
+    return (shared->violations > 0) != options->mutated ? 1 : 0;
 }
 
 static int run_one(uint64_t seed)
@@ -120,7 +127,7 @@ static int run_one(uint64_t seed)
 
 int main(int argc, char **argv)
 {
-    Options options = {.seed = -1, .schedules = 20000, .first = 1, .jobs = 2, .stop_at = G_MAXINT64};
+    Options options = {.seed = -1, .schedules = 20000, .first = 1, .jobs = 2};
     if (!parse(argc, argv, &options))
         return 2;
     setvbuf(stdout, NULL, _IOLBF, 0);

@@ -359,9 +359,10 @@ void sim_storage_node_lost(SimNode *node)
         Job *job = &jobs[i];
         if (!job->used || job->node != node || job->ghost)
             continue;
-        if (job->writes && job->event != 0 && sim_chance(600)) {
-            land(job, sim_chance(400) ? ~0U : sim_below(256));
+        if (job->writes && job->event != 0) {
             world.storage_damage++;
+            if (sim_chance(600))
+                land(job, sim_chance(400) ? ~0U : sim_below(256));
         }
         unwind(job);
     }
