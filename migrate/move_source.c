@@ -476,8 +476,9 @@ void ferry_source_qemu_exited(FerrySource *source)
         break;
     case SOURCE_SAVING:
         if (!source->migrated)
-            fail(source, error);
-        remember_error(source, error);
+            fail(source, error); // which may be the end of SOURCE
+        else
+            remember_error(source, error);
         break;
     default: // saver, storage, target or `cont` will answer, and then it is looked at
         remember_error(source, error);
