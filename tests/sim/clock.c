@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Fake time: a heap of what is going to happen. GLib's timers and clocks, as the product calls them,
-// are linked to it (-Wl,--wrap, see CMakeLists.txt).
+// Fake time: a heap of what is going to happen. GLib's timers and clocks, as the product calls
+// them, are linked to it (-Wl,--wrap, see CMakeLists.txt).
 #include "tests/sim/world.h"
 
 #include <string.h>
@@ -10,7 +10,7 @@ typedef struct {
     guint64 order;
     SimActor *actor;
     unsigned life;
-    SimFn fn;         // NULL: free, or cancelled
+    SimFn fn;          // NULL: free, or cancelled
     GSourceFunc timer; // instead of FN, for GLib's
     gpointer data;
     GDestroyNotify destroy;

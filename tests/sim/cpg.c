@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Corosync, in the place of agent/cluster.h. Messages and changes of membership come in one order for
-// all who stay together; nothing is lost between live members; what a lost node has sent last comes
-// to all survivors or to none. While a membership forms, nothing is delivered. Quorum is told beside
-// that order, as libquorum does.
+// Corosync, in the place of agent/cluster.h. Messages and changes of membership come in one order
+// for all who stay together; nothing is lost between live members; what a lost node has sent last
+// comes to all survivors or to none. While a membership forms, nothing is delivered. Quorum is told
+// beside that order, as libquorum does.
 #include "agent/messages.h"
 #include "tests/sim/fault.h"
 #include "tests/sim/node.h"
@@ -15,7 +15,7 @@ struct AgentCluster {
     bool quorate;
 };
 
-static unsigned joined; // agents in the group
+static unsigned joined;                    // agents in the group
 static gint64 forming_until_us[SIM_NODES]; // of a component
 
 // --- delivery ---
@@ -166,8 +166,7 @@ void sim_cpg_join(SimNode *node)
 {
     joined |= 1U << node->index;
     node->cluster = g_new0(AgentCluster, 1);
-    *node->cluster =
-        (AgentCluster){.node = node, .quorate = sim_node_quorate(node)};
+    *node->cluster = (AgentCluster){.node = node, .quorate = sim_node_quorate(node)};
     for (unsigned i = 0; i < world.nodes; i++)
         if (in_group(&world.node[i]) && world.node[i].on &&
             world.node[i].component == node->component)

@@ -73,8 +73,8 @@ static void force_start_in_partition(Planned *planned)
     planned->fault = FAULT_PARTITION;
 }
 
-// Half of the faults that are not the first follow soon on the one before: the second fault of a move
-// is the interesting one.
+// Half of the faults that are not the first follow soon on the one before: the second fault of a
+// move is the interesting one.
 void sim_faults_plan(void)
 {
     memset(armed, 0, sizeof armed);
@@ -104,8 +104,7 @@ static SimNode *any_node(void)
 static SimNode *running_node(void)
 {
     for (unsigned i = 0; i < world.nodes; i++)
-        if (sim_qemu_lives(world.node[i].qemu) &&
-            world.node[i].qemu->run_state == HV_RUN_RUNNING)
+        if (sim_qemu_lives(world.node[i].qemu) && world.node[i].qemu->run_state == HV_RUN_RUNNING)
             return &world.node[i];
     return any_node();
 }
@@ -171,7 +170,8 @@ static void fill(SimNode *node)
 static void hang(SimNode *node, unsigned longest_s, bool only_writes)
 {
     node->only_writes_hang = only_writes;
-    node->hang_until_us = world.now_us + 100 * SIM_MS + (gint64)sim_below(longest_s * 1000) * SIM_MS;
+    node->hang_until_us =
+        world.now_us + 100 * SIM_MS + (gint64)sim_below(longest_s * 1000) * SIM_MS;
 }
 
 static void standby_over(gpointer data)

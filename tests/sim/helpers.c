@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// vmferry-saver and vmferry-pager, in the place of migrate/saver.h and migrate/pager.h, and the image
-// between them. Of an image only this counts: whose memory it is, whether it is complete, whether
-// its pages are what was written. The pager looks at the record and the descriptor as the real one
-// does (migrate/image_reader.c).
+// vmferry-saver and vmferry-pager, in the place of migrate/saver.h and migrate/pager.h, and the
+// image between them. Of an image only this counts: whose memory it is, whether it is complete,
+// whether its pages are what was written. The pager looks at the record and the descriptor as the
+// real one does (migrate/image_reader.c).
 #include "migrate/area.h"
 #include "migrate/pager.h"
 #include "migrate/saver.h"
@@ -63,8 +63,14 @@ void sim_helpers_reset(void)
 
 // --- what a helper tells vmferryd, over its pipe, in order ---
 
-typedef enum { SAYS_LISTENING, SAYS_FLUSHED, SAYS_CONNECTED, SAYS_RUNNING, SAYS_LOADED,
-               SAYS_FAILED } Says;
+typedef enum {
+    SAYS_LISTENING,
+    SAYS_FLUSHED,
+    SAYS_CONNECTED,
+    SAYS_RUNNING,
+    SAYS_LOADED,
+    SAYS_FAILED
+} Says;
 
 typedef struct {
     SimSaver *saver;
@@ -156,10 +162,8 @@ FerrySaver *ferry_saver_start(const char *libexec_dir, const char *area_path,
         return NULL;
     }
     SimSaver *process = &savers[n_savers++];
-    *process = (SimSaver){.actor = {.node = world.here},
-                          .node = world.here,
-                          .epoch = epoch,
-                          .alive = true};
+    *process = (SimSaver){
+        .actor = {.node = world.here}, .node = world.here, .epoch = epoch, .alive = true};
     FerrySaver *saver = g_new(FerrySaver, 1);
     *saver = (FerrySaver){.process = process, .events = *events, .data = data};
     process->client = saver;
@@ -476,9 +480,8 @@ static void goes_on(gpointer data)
 }
 
 FerryPager *ferry_pager_start_again(const char *libexec_dir, const char *area_path,
-                                    const char *socket_path, const char *huge_block,
-                                    uint64_t epoch, const FerryPagerEvents *events, gpointer data,
-                                    GError **error)
+                                    const char *socket_path, const char *huge_block, uint64_t epoch,
+                                    const FerryPagerEvents *events, gpointer data, GError **error)
 {
     (void)libexec_dir;
     (void)area_path;

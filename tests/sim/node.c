@@ -54,8 +54,7 @@ static void housekeeping(gpointer data)
     agent_migrate_sweep(node->agent);
     if (vm != NULL)
         agent_load_settle(vm);
-    sim_quietly_after(&node->agent_process, HOUSEKEEPING_US, housekeeping, node,
-                      NULL);
+    sim_quietly_after(&node->agent_process, HOUSEKEEPING_US, housekeeping, node, NULL);
 }
 
 static void adopted_all(Agent *agent)
@@ -67,8 +66,7 @@ static void adopted_all(Agent *agent)
     agent_messages_flush(agent);
     agent_vm_settle_adopted(agent);
     agent_status_changed(agent);
-    sim_quietly_after(&node->agent_process, HOUSEKEEPING_US, housekeeping, node,
-                      NULL);
+    sim_quietly_after(&node->agent_process, HOUSEKEEPING_US, housekeeping, node, NULL);
     sim_pacemaker_wake();
 }
 

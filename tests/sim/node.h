@@ -11,7 +11,7 @@ void sim_agent_kill(SimNode *node);
 void sim_node_may_be_gone(SimNode *node); // a killed vmferryd: its last I/O has ended
 SimNode *sim_node_named(const char *name);
 SimNode *sim_node_of(const char *run_dir);
-void sim_node_bury(SimNode *node); // gives back what is left of a vmferryd
+void sim_node_bury(SimNode *node);   // gives back what is left of a vmferryd
 AgentVm *sim_node_vm(SimNode *node); // NULL: none known
 
 // --- cpg.c ---
@@ -26,8 +26,8 @@ bool sim_node_quorate(const SimNode *node);
 // --- pacemaker.c ---
 void sim_pacemaker_wake(void);
 void sim_pacemaker_reset(void);
-void sim_pacemaker_node_gone(SimNode *node);   // no power
-void sim_pacemaker_agent_gone(SimNode *node);  // its connections broke
+void sim_pacemaker_node_gone(SimNode *node);             // no power
+void sim_pacemaker_agent_gone(SimNode *node);            // its connections broke
 void sim_pacemaker_force(SimNode *node, const char *op); // an admin's crm_resource --force-*
 bool sim_pacemaker_is_idle(void);
 const char *sim_pacemaker_doing(void); // an operation, or "idle"

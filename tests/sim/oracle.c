@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "tests/sim/oracle.h"
 
-
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

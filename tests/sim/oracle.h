@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The judge of a schedule. It knows nothing of how vmferry works: it is told what happens to copies of
-// the guest (one copy = one QEMU process), to the guest's disk and to its memory, as one would see it
-// from outside with a logic analyser, and says what must never happen. Includes nothing of the product.
+// The judge of a schedule. It knows nothing of how vmferry works: it is told what happens to copies
+// of the guest (one copy = one QEMU process), to the guest's disk and to its memory, as one would
+// see it from outside with a logic analyser, and says what must never happen. Includes nothing of
+// the product.
 #pragma once
 
 #include <stdbool.h>
@@ -22,7 +23,7 @@ typedef struct {
     int node;
     unsigned memory;     // the saved memory it holds since it was loaded; 0 = a cold boot
     uint64_t generation; // of the disk, as this copy's memory knows it
-    unsigned snapshot;   // memory that was saved of it while it was paused; 0 = none, or it ran since
+    unsigned snapshot; // memory that was saved of it while it was paused; 0 = none, or it ran since
     bool has_run;
 } OracleCopy;
 
@@ -38,7 +39,7 @@ typedef struct {
     unsigned n_copies, n_memories;
     uint64_t disk; // generation: how often the guest wrote
     unsigned running;
-    bool has_memory; // the guest has run, and nothing has taken its memory away rightfully
+    bool has_memory;          // the guest has run, and nothing has taken its memory away rightfully
     unsigned lost_to_product; // cold boots of a guest whose memory the product itself gave up
     unsigned lost_to_others;  // cold boots after faults, fencing
     unsigned resumptions;
@@ -51,7 +52,7 @@ unsigned oracle_copy_new(Oracle *oracle, int node); // paused, without any memor
 void oracle_runs(Oracle *oracle, unsigned copy);    // its vCPUs begin to execute
 void oracle_pauses(Oracle *oracle, unsigned copy);
 void oracle_ends(Oracle *oracle, unsigned copy, OracleEnd end);
-void oracle_writes(Oracle *oracle, unsigned copy); // the guest writes to its disk
+void oracle_writes(Oracle *oracle, unsigned copy);    // the guest writes to its disk
 unsigned oracle_saved(Oracle *oracle, unsigned copy); // its memory was saved; a number for it
 void oracle_loaded(Oracle *oracle, unsigned copy, unsigned memory);
 void oracle_violates(Oracle *oracle, const char *format, ...) __attribute__((format(printf, 2, 3)));

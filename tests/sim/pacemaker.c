@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Pacemaker for one resource, in the place of agent/pacemaker.h: each membership has a policy engine
-// that sees the history of its nodes. Without quorum it stops the VM (no-quorum-policy=stop); with
-// quorum it fences who was lost or whose stop failed, and only then starts. Its operations go through
-// the resource agent, as resource-agents/ does it: asked again while vmferryd is down, and a stop
-// then ends QEMU itself.
+// Pacemaker for one resource, in the place of agent/pacemaker.h: each membership has a policy
+// engine that sees the history of its nodes. Without quorum it stops the VM
+// (no-quorum-policy=stop); with quorum it fences who was lost or whose stop failed, and only then
+// starts. Its operations go through the resource agent, as resource-agents/ does it: asked again
+// while vmferryd is down, and a stop then ends QEMU itself.
 #include "agent/pacemaker.h"
 #include "tests/sim/node.h"
 #include "tests/sim/qemu.h"
@@ -35,8 +35,8 @@ static const struct {
     const char *name;
     unsigned timeout_s;
 } ops[] = {
-    [OP_START] = {"start", 300},      [OP_STOP] = {"stop", 300},
-    [OP_MONITOR] = {"monitor", 20},   [OP_PROBE] = {"monitor", 20},
+    [OP_START] = {"start", 300},           [OP_STOP] = {"stop", 300},
+    [OP_MONITOR] = {"monitor", 20},        [OP_PROBE] = {"monitor", 20},
     [OP_MIGRATE_TO] = {"migrate_to", 600}, [OP_MIGRATE_FROM] = {"migrate_from", 60},
 };
 
@@ -634,10 +634,9 @@ json_t *agent_pacemaker_nodes(const AgentPacemaker *pacemaker)
     (void)pacemaker;
     json_t *nodes = json_array();
     for (unsigned i = 0; i < world.nodes; i++)
-        json_array_append_new(nodes,
-                              json_pack("{s:s, s:b, s:b}", "name", world.node[i].name, "online",
-                                        (world.here->view & (1U << i)) != 0, "standby",
-                                        (int)world.node[i].lrm.standby));
+        json_array_append_new(nodes, json_pack("{s:s, s:b, s:b}", "name", world.node[i].name,
+                                               "online", (world.here->view & (1U << i)) != 0,
+                                               "standby", (int)world.node[i].lrm.standby));
     return nodes;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Parts of vmferryd that decide nothing about a VM's life: events, jobs, forecasts, definitions.
+#include "tests/sim/parts.h"
 #include "agent/calls.h"
 #include "agent/last_move.h"
 #include "agent/messages.h"
@@ -7,7 +8,6 @@
 #include "agent/stay.h"
 #include "hvcore/hugepages.h"
 #include "tests/sim/node.h"
-#include "tests/sim/parts.h"
 
 #include <string.h>
 
@@ -67,7 +67,8 @@ char *hv_definition_pending(const HvDefinition *running, const HvDefinition *nex
     return NULL;
 }
 
-bool hv_definition_check_node(const HvDefinition *borrowed, const HvNodeCheck *check, GError **error)
+bool hv_definition_check_node(const HvDefinition *borrowed, const HvNodeCheck *check,
+                              GError **error)
 {
     (void)borrowed;
     (void)check;

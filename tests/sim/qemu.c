@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// QEMU, in the place of hvcore/vm.h: processes that outlive vmferryd, a monitor that answers in order
-// and late, live saves, eager and lazy loads. What it does under which command is QEMU 7.2's way, as
-// hvcore's integration tests see it with the real one.
+// QEMU, in the place of hvcore/vm.h: processes that outlive vmferryd, a monitor that answers in
+// order and late, live saves, eager and lazy loads. What it does under which command is QEMU 7.2's
+// way, as hvcore's integration tests see it with the real one.
 #include "tests/sim/qemu.h"
 
 #include "hvcore/hugepages.h"
@@ -162,7 +162,8 @@ static void gone(SimQemu *qemu, OracleEnd end)
         return;
     qemu->alive = false;
     SIM_TRACE("%s: QEMU (copy %u) is gone", qemu->node->name, qemu->copy);
-    oracle_ends(&world.oracle, qemu->copy, qemu->run_state == HV_RUN_SHUTDOWN ? ORACLE_BY_ITSELF : end);
+    oracle_ends(&world.oracle, qemu->copy,
+                qemu->run_state == HV_RUN_SHUTDOWN ? ORACLE_BY_ITSELF : end);
     sim_end_life(&qemu->actor);
     sim_helpers_qemu_gone(qemu);
     tell_agent(qemu, TELL_EXIT, 0);
@@ -285,7 +286,8 @@ void hv_vm_launch(HvVm *vm, HvLaunchMode mode, uint64_t epoch, HvDoneFn done, gp
     gint64 boot_us = sim_around(BOOT_US);
     sim_after(&qemu->actor, boot_us, booted, qemu, NULL);
     qemu->told_us = world.now_us + boot_us;
-    sim_after(&node->agent_process, sim_in_order(&qemu->told_us, 1000), launch_over, hold(vm), release);
+    sim_after(&node->agent_process, sim_in_order(&qemu->told_us, 1000), launch_over, hold(vm),
+              release);
     if (sim_fault_now(FAULT_LAUNCH_FAILS))
         sim_after(&node->os, boot_us / 2, killed, qemu, NULL);
 }
@@ -405,8 +407,19 @@ bool hv_vm_forget(const char *run_dir, const char *name, GError **error)
 
 // --- commands: to QEMU, done there, and the answer back ---
 
-typedef enum { DO_CONT, DO_PAUSE, DO_POWERDOWN, DO_QUIT, DO_NOTHING, DO_SAVE, DO_SAVE_CANCEL,
-               DO_LOAD, DO_LOAD_LAZY, DO_RECOVER, DO_QUERY } Verb;
+typedef enum {
+    DO_CONT,
+    DO_PAUSE,
+    DO_POWERDOWN,
+    DO_QUIT,
+    DO_NOTHING,
+    DO_SAVE,
+    DO_SAVE_CANCEL,
+    DO_LOAD,
+    DO_LOAD_LAZY,
+    DO_RECOVER,
+    DO_QUERY
+} Verb;
 
 typedef struct {
     unsigned references;
@@ -459,10 +472,9 @@ static void answered(gpointer data)
 static void is_late(gpointer data)
 {
     Command *command = data;
-    g_autoptr(GError) error =
-        command->qemu == NULL || !command->qemu->alive
-            ? g_error_new(HV_ERROR, HV_ERROR_CLOSED, "QEMU went away")
-            : g_error_new(HV_ERROR, HV_ERROR_TIMEOUT, "no answer in time");
+    g_autoptr(GError) error = command->qemu == NULL || !command->qemu->alive
+                                  ? g_error_new(HV_ERROR, HV_ERROR_CLOSED, "QEMU went away")
+                                  : g_error_new(HV_ERROR, HV_ERROR_TIMEOUT, "no answer in time");
     answer(command, error);
 }
 
@@ -573,8 +585,8 @@ static void arrives(gpointer data)
         return;
     command->error = execute(command);
     if (command->qemu->vm == command->vm)
-        sim_after(&command->vm->node->agent_process, sim_in_order(&command->qemu->told_us, 300), answered,
-                  command_ref(command), command_unref);
+        sim_after(&command->vm->node->agent_process, sim_in_order(&command->qemu->told_us, 300),
+                  answered, command_ref(command), command_unref);
 }
 
 static void give(HvVm *vm, Verb verb, HvDoneFn done, HvMigrationFn query_done, gpointer data)

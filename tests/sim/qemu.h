@@ -16,8 +16,8 @@ struct SimQemu {
     HvMigrationStatus outgoing, incoming;
     gint64 pass_ends_us; // of the last pass of a save
     guint pass;          // its event
-    uint64_t epoch; // in process.json
-    HvVm *vm;       // that is connected
+    uint64_t epoch;      // in process.json
+    HvVm *vm;            // that is connected
     gint64 told_us, heard_us;
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The one source of chance of a schedule: xorshift64*, seeded through splitmix64. The same seed gives
-// the same schedule on every machine.
-// https://prng.di.unimi.it/ (splitmix64), G. Marsaglia, "Xorshift RNGs", 2003
+// The one source of chance of a schedule: xorshift64*, seeded through splitmix64. The same seed
+// gives the same schedule on every machine. https://prng.di.unimi.it/ (splitmix64), G. Marsaglia,
+// "Xorshift RNGs", 2003
 #pragma once
 
 #include <stdbool.h>

@@ -10,8 +10,8 @@
 SimReport *sim_report;
 
 static const char *const phases[SIM_PHASES] = {
-    "idle", "start", "stop", "migrate_to", "rehearse", "ready",       "save",   "pause",
-    "load", "commit", "clean", "return",  "finish-load", "migrate_from", "fencing", "?"};
+    "idle", "start",  "stop",  "migrate_to", "rehearse",    "ready",        "save",    "pause",
+    "load", "commit", "clean", "return",     "finish-load", "migrate_from", "fencing", "?"};
 
 static const char *phase_now(void)
 {

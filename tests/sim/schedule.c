@@ -150,7 +150,8 @@ static void begin_move(void)
     SimNode *from = owner();
     if (from == NULL)
         return;
-    SimNode *to = &world.node[((unsigned)from->index + 1 + sim_below(world.nodes - 1)) % world.nodes];
+    SimNode *to =
+        &world.node[((unsigned)from->index + 1 + sim_below(world.nodes - 1)) % world.nodes];
     SIM_TRACE("an admin moves the VM from %s to %s", from->name, to->name);
     world.here = from;
     world.moves_asked++;
@@ -317,7 +318,8 @@ static bool go_along(void)
         now - script.quiet_since_us > 5 * SIM_S)
         clean_up();
     if (script.healed_us != 0)
-        return now - script.healed_us > SETTLE_S * SIM_S || (quiet && now - script.healed_us > QUIET_S * SIM_S);
+        return now - script.healed_us > SETTLE_S * SIM_S ||
+               (quiet && now - script.healed_us > QUIET_S * SIM_S);
     if (script.left > 0 && ((calm && runs_well() && now - script.quiet_since_us > 2 * SIM_S) ||
                             (script.done > 0 && now > script.next_us)))
         act();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// sim --seed N: one schedule with its trace. sim --schedules N [--first N] [--jobs N]: that many, with
-// what they met; a violation prints its seed. Exits with 1 where there was one.
-#include "tests/sim/schedule.h"
+// sim --seed N: one schedule with its trace. sim --schedules N [--first N] [--jobs N]: that many,
+// with what they met; a violation prints its seed. Exits with 1 where there was one.
 #include "tests/sim/report.h"
+#include "tests/sim/schedule.h"
 
 #include <glib.h>
 #include <stdio.h>
@@ -70,8 +70,7 @@ static void work(Shared *shared, const Options *options, unsigned job)
 {
     for (;;) {
         gint64 first = __atomic_fetch_add(&shared->next, CHUNK, __ATOMIC_RELAXED);
-        if (first >= options->first + options->schedules ||
-            is_enough(shared, options))
+        if (first >= options->first + options->schedules || is_enough(shared, options))
             return;
         pid_t child = fork();
         if (child == 0) {
@@ -95,8 +94,8 @@ static double seconds(void)
 
 static int run_many(const Options *options)
 {
-    Shared *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
-                          MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    Shared *shared =
+        mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     unsigned jobs = (unsigned)CLAMP(options->jobs, 1, 64);
     double began_s = seconds();
     SimReport sum = {0};

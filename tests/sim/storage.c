@@ -39,12 +39,12 @@ typedef struct {
     gpointer work;
     ucontext_t context;
     char *stack;
-    guint event;  // that ends its I/O
-    bool hung;    // that I/O ends late
-    bool writes;  // WRITTEN is on its way to BLOCK AT
+    guint event; // that ends its I/O
+    bool hung;   // that I/O ends late
+    bool writes; // WRITTEN is on its way to BLOCK AT
     int at;
     uint8_t written[BLOCK];
-    int result;   // of the I/O: 0 or errno
+    int result; // of the I/O: 0 or errno
     void *fake_stack;
 } Job;
 
@@ -183,8 +183,8 @@ static void lands_late(gpointer data)
     memcpy(disk[late->at], late->block, BLOCK);
 }
 
-// An error says nothing about the data: a path may have been given up on which it still arrives. Two
-// slots can be proof against one such write, which is what a schedule has at most.
+// An error says nothing about the data: a path may have been given up on which it still arrives.
+// Two slots can be proof against one such write, which is what a schedule has at most.
 static void fail_write(Job *job)
 {
     if (job->result == ENOSPC)

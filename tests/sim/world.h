@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A cluster of two or three nodes in one process and one thread, in fake time. The product's own code
-// runs in it: agent/ and migrate/ are linked in, and what they stand on is fake (GLib's timers and
-// clock, storage, QEMU, saver, pager, corosync, Pacemaker). One world at a time.
+// A cluster of two or three nodes in one process and one thread, in fake time. The product's own
+// code runs in it: agent/ and migrate/ are linked in, and what they stand on is fake (GLib's timers
+// and clock, storage, QEMU, saver, pager, corosync, Pacemaker). One world at a time.
 #pragma once
 
 #include "agent/vm.h"
@@ -58,27 +58,27 @@ typedef struct {
 
 struct SimNode {
     int index;
-    char name[4], run_dir[16];
+    char name[16], run_dir[32];
     bool on;
     bool clean;       // down, and Pacemaker knows it
     unsigned view;    // the nodes of its membership, as bits
     bool seen_all;    // two_node's wait_for_all
     bool agent_known; // vmferryd was ready once since the node's start
     SimActor os, agent_process;
-    Agent *agent;   // NULL: vmferryd does not run
-    bool dying;     // vmferryd was killed, but storage still holds a thread of it
+    Agent *agent; // NULL: vmferryd does not run
+    bool dying;   // vmferryd was killed, but storage still holds a thread of it
     AgentCluster *cluster;
     gint64 inbox_us, outbox_us, pipe_us; // what comes later must not overtake
-    gint64 slow_until_us;                 // CPG is slow
-    int component;   // nodes with the same number hear each other
-    SimQemu *qemu;   // named by process.json; NULL: no such file
-    char *note;      // agent/quarantine.c's
+    gint64 slow_until_us;                // CPG is slow
+    int component;                       // nodes with the same number hear each other
+    SimQemu *qemu;                       // named by process.json; NULL: no such file
+    char *note;                          // agent/quarantine.c's
     SimSaver *saver;
     SimPager *pager;
     SimLrm lrm;
     gint64 hang_until_us; // its I/O does not end before
     bool only_writes_hang;
-    int io_errors;        // so many of its next writes fail
+    int io_errors; // so many of its next writes fail
     bool no_space;
 };
 
@@ -95,7 +95,7 @@ typedef struct {
     const char *phase; // of the job that told one last
     bool healed;       // no fault comes any more
     bool role_started, keeps_memory;
-    int prefer, prefer_owner; // vmferry-move-vm; -1: none
+    int prefer, prefer_owner;  // vmferry-move-vm; -1: none
     unsigned fencing_failures; // to come
     unsigned faults, hard_faults, storage_damage, fences, node_losses;
     unsigned moves_asked, moves_done, moves_given_up, cold_starts, restores, takebacks;
@@ -129,10 +129,10 @@ gint64 sim_in_order(gint64 *last_us, gint64 typical_us);
 
 // --- storage.c ---
 void sim_storage_reset(void);
-void sim_storage_node_lost(SimNode *node);    // its I/O under way: gone, or landed, or torn
-bool sim_storage_agent_lost(SimNode *node);   // false: I/O under way does not end yet
-void sim_storage_forget_jobs(SimNode *node);  // after its VMs were freed
-void sim_sleep(gint64 us);                    // inside of a job
+void sim_storage_node_lost(SimNode *node);   // its I/O under way: gone, or landed, or torn
+bool sim_storage_agent_lost(SimNode *node);  // false: I/O under way does not end yet
+void sim_storage_forget_jobs(SimNode *node); // after its VMs were freed
+void sim_sleep(gint64 us);                   // inside of a job
 // What ferry_area_read_record says; WHY where it says no.
 bool sim_storage_is_readable(FerryRecord *record, char *why, size_t length);
 
