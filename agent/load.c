@@ -34,15 +34,25 @@ bool agent_load_pending(const AgentVm *vm)
 
 // --- the record ---
 
+static void looked_again(AgentVm *vm, const FerryRecord *record, const GError *error,
+                         gpointer data)
+{
+    (void)record;
+    (void)error;
+    (void)data;
+    vm->settling = false;
+}
+
 static void settled(AgentVm *vm, const FerryRecord *record, const GError *error, gpointer data)
 {
     (void)record;
     (void)data;
-    vm->settling = false;
     if (error != NULL) {
         g_warning("VM %s: %s", vm->name, error->message);
+        agent_record_read(vm, looked_again, NULL); // the next try goes by what is there
         return;
     }
+    vm->settling = false;
     agent_status_changed(vm->agent);
     if (vm->state == AGENT_VM_RUNNING) // before a move: it was Pacemaker that asked for the stop
         agent_vm_stop_step(vm);

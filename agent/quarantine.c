@@ -133,6 +133,7 @@ static void new_quarantine(AgentVm *vm, char *why)
 {
     vm->quarantine = g_new0(AgentQuarantine, 1);
     vm->quarantine->why = why;
+    g_clear_handle_id(&vm->stop_timer, g_source_remove); // a stop waits for this end, whatever it takes
     agent_vm_set_state(vm, AGENT_VM_STOPPING);
 }
 

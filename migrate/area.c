@@ -248,20 +248,32 @@ bool ferry_area_read_record(FerryArea *area, FerryRecord *record, GError **error
     return true;
 }
 
+static bool put_slot(FerryArea *area, const uint8_t *bytes, int slot, GError **error)
+{
+    return ferry_area_write(area, bytes, FERRY_SLOT, slots[slot], error) &&
+           ferry_area_flush(area, error);
+}
+
+// A write that fails may leave a slot that is torn, and with it a VM that nobody may start; so a single
+// failure is mended here and now.
 static bool write_slot(FerryArea *area, FerryRecord *record, int slot, GError **error)
 {
     uint8_t *bytes = ferry_buffer_new(FERRY_SLOT);
     record->written_at_ms = g_get_real_time() / 1000;
     ferry_record_encode(record, bytes);
-    bool written = ferry_area_write(area, bytes, FERRY_SLOT, slots[slot], error) &&
-                   ferry_area_flush(area, error);
+    bool written = put_slot(area, bytes, slot, NULL) || put_slot(area, bytes, slot, error);
     free(bytes);
     return written;
 }
 
-static bool is_expected(const FerryArea *area, const FerryRecord *now, uint64_t expected,
-                        GError **error)
+// Whether the newest record has the sequence EXPECTED; *SLOT is its slot.
+static bool is_newest(FerryArea *area, uint64_t expected, int *slot, GError **error)
 {
+    g_auto(Slots) found = {0};
+    if (!read_slots(area, &found, error))
+        return false;
+    const FerryRecord *now = &found.record;
+    *slot = found.slot;
     if (now->sequence == expected)
         return true;
     g_set_error(error, FERRY_ERROR, FERRY_ERROR_STATE,
@@ -273,26 +285,26 @@ static bool is_expected(const FerryArea *area, const FerryRecord *now, uint64_t 
 
 bool ferry_area_expect(FerryArea *area, uint64_t expected, GError **error)
 {
-    g_auto(Slots) found = {0};
-    return read_slots(area, &found, error) && is_expected(area, &found.record, expected, error);
+    int slot;
+    return is_newest(area, expected, &slot, error);
 }
 
 bool ferry_area_write_record(FerryArea *area, FerryRecord *record, uint64_t expected,
                              GError **error)
 {
     FerryRecord next = *record;
-    g_auto(Slots) found = {0};
-    if (!read_slots(area, &found, error) || !is_expected(area, &found.record, expected, error))
+    int slot;
+    if (!is_newest(area, expected, &slot, error))
         return false;
-    const FerryRecord now = found.record;
     next.sequence = expected + 1;
-    if (!write_slot(area, &next, 1 - found.slot, error))
+    if (!write_slot(area, &next, 1 - slot, error))
         return false;
-    // A VM that is taken is written into both slots: a write of its last owner that was on its way
-    // for long may still land over the first one, but never be the newest.
-    if (next.state == FERRY_RUNNING && next.epoch > now.epoch) {
-        next.sequence++;
-        if (!write_slot(area, &next, found.slot, error))
+    // What makes saved memory worthless is written into both slots: a write that was on its way for long,
+    // or of which an error was told, may still land over one of them, but never be the newest.
+    // Our own first write may have been that one: then the other slot is somebody else's by now.
+    if (next.state == FERRY_RUNNING || next.state == FERRY_CONSUMED) {
+        if (!is_newest(area, next.sequence++, &slot, error) ||
+            !write_slot(area, &next, 1 - slot, error))
             return false;
     }
     *record = next;

@@ -51,7 +51,7 @@ bool ferry_area_write_definition(FerryArea *area, FerryRecord *record, const cha
 char *ferry_area_read_definition(FerryArea *area, const FerryRecord *record, GError **error);
 
 // Writes RECORD into the older slot with the next sequence and returns when it is durable (RECORD's
-// sequence and written_at_ms are updated); RUNNING with a new epoch goes into both. EXPECTED is the sequence the caller's decision was based
-// on: when the area's newest record has another one, FERRY_ERROR_STATE and nothing is written.
+// sequence and written_at_ms are updated); RUNNING and CONSUMED go into both. EXPECTED is the sequence
+// the caller's decision was based on: when the area's newest record has another one, FERRY_ERROR_STATE and nothing is written.
 bool ferry_area_write_record(FerryArea *area, FerryRecord *record, uint64_t expected,
                              GError **error);

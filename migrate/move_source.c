@@ -398,14 +398,27 @@ void ferry_source_written(FerrySource *source, const FerryRecord *record, const 
     }
 }
 
+// A slot is damaged: by a write of ours that failed, or by the target's commit, which has not happened
+// then. What we know as durable still counts unless another is the newest, and then this write says so.
+static void take_back_over_damage(FerrySource *source)
+{
+    const FerryRecord known = source->record;
+    if (known.state == FERRY_SAVING || known.state == FERRY_SEALED)
+        decide_by_record(source, &known);
+    else
+        source->ops->set_timer(source->env, FERRY_RETRY_MS);
+}
+
 void ferry_source_read(FerrySource *source, const FerryRecord *record, const GError *error)
 {
     if (source->state != SOURCE_READING)
         return;
-    if (error != NULL)
-        source->ops->set_timer(source->env, FERRY_RETRY_MS);
-    else
+    if (error == NULL)
         decide_by_record(source, record);
+    else if (g_error_matches(error, FERRY_ERROR, FERRY_ERROR_CORRUPT))
+        take_back_over_damage(source);
+    else
+        source->ops->set_timer(source->env, FERRY_RETRY_MS);
 }
 
 void ferry_source_flushed(FerrySource *source, const FerryImage *image)
@@ -474,8 +487,9 @@ void ferry_source_qemu_exited(FerrySource *source)
         break;
     case SOURCE_SAVING:
         if (!source->migrated)
-            fail(source, error);
-        remember_error(source, error);
+            fail(source, error); // which may be the end of SOURCE
+        else
+            remember_error(source, error);
         break;
     default: // saver, storage, target or `cont` will answer, and then it is looked at
         remember_error(source, error);

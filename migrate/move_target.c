@@ -3,7 +3,10 @@
 
 #include <string.h>
 
-enum { RETRY_STORAGE_MS = 1000 };
+enum {
+    RETRY_MS = 1000, // storage; `cont`
+    CONT_TRIES = 5,
+};
 
 typedef enum {
 #define TARGET_STATE(id, name) TARGET_##id,
@@ -37,6 +40,8 @@ struct FerryTarget {
     bool loaded;
     bool committed;
     bool recheck; // the source's agent left during the commit: did it take its guest back?
+    bool torn; // the commit's write left a damaged slot: nobody has written since
+    unsigned conts; // that failed
     bool qemu_gone;
     bool refused; // the abort's cause came up before READY
     bool corrupt; // the abort's cause is the image itself
@@ -241,10 +246,25 @@ void ferry_target_peer_left(FerryTarget *target)
     }
 }
 
+// A slot that the commit itself has damaged does not mend. Where there is no QEMU to commit for any
+// more, the commit has not happened.
+static void commit_again(FerryTarget *target)
+{
+    target->torn = false;
+    if (target->qemu_gone)
+        abort_here(target);
+    else
+        write_record(target, TARGET_COMMITTING, FERRY_CONSUMED, true);
+}
+
 void ferry_target_timer(FerryTarget *target)
 {
-    if (target->state == TARGET_CHECKING)
+    if (target->state == TARGET_CHECKING && target->torn)
+        commit_again(target);
+    else if (target->state == TARGET_CHECKING)
         target->ops->read_record(target->env);
+    else if (target->state == TARGET_CONTINUING)
+        target->ops->cont(target->env);
 }
 
 void ferry_target_prepared(FerryTarget *target, const GError *error)
@@ -287,7 +307,9 @@ void ferry_target_read(FerryTarget *target, const FerryRecord *record, const GEr
     g_autoptr(GError) refusal = NULL;
     if (target->state == TARGET_CHECKING) {
         if (error != NULL)
-            target->ops->set_timer(target->env, RETRY_STORAGE_MS);
+            target->torn = g_error_matches(error, FERRY_ERROR, FERRY_ERROR_CORRUPT);
+        if (error != NULL)
+            target->ops->set_timer(target->env, RETRY_MS);
         else
             checked(target, record);
     } else if (target->state == TARGET_LOADING) {
@@ -354,8 +376,14 @@ void ferry_target_loaded(FerryTarget *target, const char *mode, uint64_t bytes_r
     commit_when_loaded(target);
 }
 
+// After the commit the guest's memory is nowhere else: a `cont` that failed for a lock or a slow
+// storage is tried again before it is given up.
 void ferry_target_continued(FerryTarget *target, const GError *error)
 {
+    if (error != NULL && !target->qemu_gone && ++target->conts < CONT_TRIES) {
+        target->ops->set_timer(target->env, RETRY_MS);
+        return;
+    }
     if (error != NULL && target->error == NULL)
         target->error = g_error_copy(error);
     if (target->qemu_gone) {

@@ -225,17 +225,20 @@ static void test_damaged_slot(void)
     static const struct {
         FerryState state;
         bool new_epoch;
-    } steps[] = {{FERRY_SEALED, false}, {FERRY_CONSUMED, true}, {FERRY_QUARANTINED, false}};
+        const char *other;
+        char newest;
+    } steps[] = {{FERRY_SEALED, false, "saving", 'A'},
+                 {FERRY_CONSUMED, true, "consumed", 'A'}, // in both
+                 {FERRY_QUARANTINED, false, "consumed", 'B'}};
     AreaFixture f;
     area_fixture_file(&f, 0);
     area_fixture_saving(&f, 64); // into slot B; SEALED goes to A, and so on
     for (size_t i = 0; i < G_N_ELEMENTS(steps); i++) {
-        FerryRecord before = read_record(f.path);
-        uint64_t newest = i % 2 == 0 ? FERRY_SLOT_A : FERRY_SLOT_B;
+        uint64_t newest = steps[i].newest == 'A' ? FERRY_SLOT_A : FERRY_SLOT_B;
         area_fixture_advance(&f, steps[i].state, steps[i].new_epoch, NULL);
         for (uint64_t at = 0; at < FERRY_PAGE; at += 97) {
             area_fixture_flip(&f, newest + at);
-            expect_damaged(&f, i % 2 == 0 ? 'A' : 'B', ferry_state_name(before.state));
+            expect_damaged(&f, steps[i].newest, steps[i].other);
             area_fixture_flip(&f, newest + at);
         }
         g_assert_cmpint(read_record(f.path).state, ==, steps[i].state);
@@ -259,6 +262,29 @@ static void test_damaged_older_slot(void)
     g_assert_true(ferry_record_advance(&record, FERRY_CONSUMED, true, "n2", &error));
     g_assert_true(ferry_area_write_record(area, &record, record.sequence, &error));
     g_assert_cmpint(read_record(f.path).state, ==, FERRY_CONSUMED);
+    area_fixture_clear(&f);
+}
+
+// What was written before the commit lands once more after it, over one slot or the other.
+static void test_late_write(void)
+{
+    static const off_t slots[] = {FERRY_SLOT_A, FERRY_SLOT_B};
+    uint8_t before[2][FERRY_PAGE], after[2][FERRY_PAGE];
+    AreaFixture f;
+    area_fixture_file(&f, 0);
+    area_fixture_saving(&f, 64);
+    area_fixture_advance(&f, FERRY_SEALED, false, NULL);
+    int fd = open(f.path, O_RDWR | O_CLOEXEC);
+    for (size_t i = 0; i < G_N_ELEMENTS(slots); i++)
+        g_assert_cmpint(pread(fd, before[i], FERRY_PAGE, slots[i]), ==, FERRY_PAGE);
+    area_fixture_advance(&f, FERRY_CONSUMED, true, NULL);
+    for (size_t i = 0; i < G_N_ELEMENTS(slots); i++) {
+        g_assert_cmpint(pread(fd, after[i], FERRY_PAGE, slots[i]), ==, FERRY_PAGE);
+        g_assert_cmpint(pwrite(fd, before[i], FERRY_PAGE, slots[i]), ==, FERRY_PAGE);
+        g_assert_cmpint(read_record(f.path).state, ==, FERRY_CONSUMED);
+        g_assert_cmpint(pwrite(fd, after[i], FERRY_PAGE, slots[i]), ==, FERRY_PAGE);
+    }
+    close(fd);
     area_fixture_clear(&f);
 }
 
@@ -340,6 +366,7 @@ int main(int argc, char **argv)
     g_test_add_func("/area/torn-slot", test_torn_slot);
     g_test_add_func("/area/damaged-slot", test_damaged_slot);
     g_test_add_func("/area/damaged-older-slot", test_damaged_older_slot);
+    g_test_add_func("/area/late-write", test_late_write);
     g_test_add_func("/area/both-slots-broken", test_both_slots_broken);
     g_test_add_func("/area/definition", test_kept_definition);
     g_test_add_func("/area/expected-sequence", test_expected_sequence);

@@ -101,6 +101,19 @@ static void target_cannot_continue(void)
     world_clear(&world);
 }
 
+// The guest's memory is the target's alone by then.
+static void target_continues_later(void)
+{
+    World world;
+    world_init(&world, FAULT_TARGET_CONT_FAILS_ONCE, 0);
+    world_run(&world);
+    g_assert_cmpint(world.target_outcome, ==, FERRY_TARGET_RUNNING);
+    g_assert_cmpint(world.source_outcome, ==, FERRY_SOURCE_MOVED);
+    g_assert_cmpint(world.target_guest, ==, GUEST_RUNNING);
+    check_rules(&world);
+    world_clear(&world);
+}
+
 static void at_every_step(gconstpointer data)
 {
     Fault fault = (Fault)GPOINTER_TO_INT(data);
@@ -127,6 +140,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/move/older-copy-of-the-source", "a", older_copy);
     g_test_add_data_func("/move/older-copy-of-the-target", "b", older_copy);
     g_test_add_func("/move/target-cannot-continue", target_cannot_continue);
+    g_test_add_func("/move/target-continues-later", target_continues_later);
     static const struct {
         const char *name;
         Fault fault;

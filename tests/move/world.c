@@ -275,7 +275,8 @@ static void do_target_cont(World *world, gpointer data)
         return;
     if (world->target_guest == GUEST_NONE) {
         error = g_error_new(FERRY_ERROR, FERRY_ERROR_CHILD, "QEMU is gone");
-    } else if (world->fault == FAULT_TARGET_CONT_FAILS) {
+    } else if (world->fault == FAULT_TARGET_CONT_FAILS ||
+               (world->fault == FAULT_TARGET_CONT_FAILS_ONCE && world->target_conts++ == 0)) {
         error = g_error_new(FERRY_ERROR, FERRY_ERROR_TIMEOUT, "no answer");
     } else {
         if (world->record.state != FERRY_CONSUMED || strcmp(world->record.owner, "b") != 0)
@@ -335,10 +336,17 @@ static void source_set_timer(void *env, unsigned ms)
         later(world, do_source_timer, NULL);
 }
 
+static void do_target_timer(World *world, gpointer data)
+{
+    (void)data;
+    if (world->target != NULL)
+        ferry_target_timer(world->target);
+}
+
 static void target_set_timer(void *env, unsigned ms)
 {
-    (void)env;
-    (void)ms;
+    if (ms != 0)
+        later(env, do_target_timer, NULL);
 }
 
 static void ignore_phase(void *env, FerryPhase phase)

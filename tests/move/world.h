@@ -23,6 +23,7 @@ typedef enum {
     FAULT_PAGER_DIES,           // at step N; what QEMU has is not enough to run
     FAULT_SOURCE_CANCELS,       // at step N
     FAULT_TARGET_CONT_FAILS,    // its QEMU lives
+    FAULT_TARGET_CONT_FAILS_ONCE,
     FAULT_SOURCE_CONT_FAILS,    // once, after the load failed
     N_FAULTS,
 } Fault;
@@ -33,7 +34,7 @@ typedef struct World {
     FerrySource *source;       // NULL once finished
     FerryTarget *target;       // NULL before REHEARSE and once finished
     bool source_done, target_done;
-    unsigned source_conts;
+    unsigned source_conts, target_conts;
     bool lazy; // the target still loads when its guest runs
     FerrySourceOutcome source_outcome;
     FerryTargetOutcome target_outcome;
