@@ -14,6 +14,7 @@ typedef struct {
     char *path;
     bool check; // the node and the area, too
     bool write;
+    unsigned number; // among the VM's
     FerryRecord record; // in: to write; out: as it is on storage now
     uint64_t expected;
     GError *error;
@@ -69,8 +70,10 @@ static void finished(gpointer data)
     RecordWork *work = data;
     AgentVm *vm = agent_vm_find(work->agent, work->vm);
     if (vm != NULL) {
-        if (work->error == NULL)
+        if (work->error == NULL && work->number > vm->record_seen) { // storage may have kept it for long
             vm->record = work->record;
+            vm->record_seen = work->number;
+        }
         if (work->saved != NULL) {
             g_clear_pointer(&vm->saved_definition, hv_definition_unref);
             vm->saved_definition = hv_definition_ref(work->saved);
@@ -90,6 +93,7 @@ static RecordWork *new_work(AgentVm *vm, AgentRecordFn done, gpointer data)
     RecordWork *work = g_new0(RecordWork, 1);
     work->agent = vm->agent;
     work->vm = g_strdup(vm->name);
+    work->number = ++vm->record_asked;
     work->definition = hv_definition_ref(vm->definition);
     work->path = g_strdup(vm->definition->state_area);
     work->done = done;
