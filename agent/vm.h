@@ -44,6 +44,7 @@ struct AgentVm {
     HvVm *hv;                 // NULL where there is no QEMU
     AgentVmState state;
     FerryRecord record;       // as last seen; record.sequence 0 = never
+    unsigned record_asked, record_seen; // reads and writes of it so far, and which of them RECORD is of
     AgentMoveOut *out;
     AgentMoveIn *in;
     AgentLoad *load;  // it runs, but its pages are still being loaded

@@ -14,6 +14,7 @@ typedef struct {
     char *path;
     bool check; // the node and the area, too
     bool write;
+    unsigned number; // among the VM's
     FerryRecord record; // in: to write; out: as it is on storage now
     uint64_t expected;
     GError *error;
@@ -65,10 +66,11 @@ static void run(gpointer data)
         read_record(work, area);
 }
 
-// While the VM's QEMU is here, no older copy in the area's place is what the VM goes by.
+// Storage may have kept an older answer for long. And while the VM's QEMU is here, no older copy in the
+// area's place is what the VM goes by.
 static bool counts(const RecordWork *work, const AgentVm *vm)
 {
-    return work->error == NULL &&
+    return work->error == NULL && work->number > vm->record_seen &&
            (vm->hv == NULL || !ferry_record_is_older(&work->record, &vm->record));
 }
 
@@ -79,8 +81,10 @@ static void finished(gpointer data)
     if (vm != NULL) {
         if (work->write)
             vm->writes--;
-        if (counts(work, vm))
+        if (counts(work, vm)) {
             vm->record = work->record;
+            vm->record_seen = work->number;
+        }
         if (work->saved != NULL) {
             g_clear_pointer(&vm->saved_definition, hv_definition_unref);
             vm->saved_definition = hv_definition_ref(work->saved);
@@ -100,6 +104,7 @@ static RecordWork *new_work(AgentVm *vm, AgentRecordFn done, gpointer data)
     RecordWork *work = g_new0(RecordWork, 1);
     work->agent = vm->agent;
     work->vm = g_strdup(vm->name);
+    work->number = ++vm->record_asked;
     work->definition = hv_definition_ref(vm->definition);
     work->path = g_strdup(vm->definition->state_area);
     work->done = done;

@@ -4,7 +4,7 @@
 # shellcheck shell=bash
 
 packages="
-  build-essential cmake ninja-build pkg-config clang-format clang-tidy cppcheck shellcheck strace xz-utils cpio kmod procps psmisc
+  build-essential patch cmake ninja-build pkg-config clang-format clang-tidy cppcheck shellcheck strace xz-utils cpio kmod procps psmisc
   libglib2.0-dev libjansson-dev libcurl4-gnutls-dev libmicrohttpd-dev
   libsmartcols-dev liburing-dev libsystemd-dev libxml2-dev libxml2-utils
   libcpg-dev libquorum-dev libcmap-dev pacemaker-dev

@@ -149,9 +149,10 @@ static void replied(int ocf, const char *message, gpointer data)
 {
     SimRa *ra = data;
     ra->asked = false;
-    g_queue_remove(&asked, ra);
+    bool held = g_queue_remove(&asked, ra);
     over(ra, ocf, message);
-    ra_unref(ra);
+    if (held)
+        ra_unref(ra);
 }
 
 static void ended(gpointer data)
@@ -271,7 +272,9 @@ static SimRa *run_op(SimNode *node, OpKind kind, const char *name, SimNode *peer
 
 void sim_pacemaker_force(SimNode *node, const char *op)
 {
-    ask(run_op(node, OP_FORCED, op, NULL));
+    SimRa *ra = ra_ref(run_op(node, OP_FORCED, op, NULL));
+    ask(ra);
+    ra_unref(ra);
 }
 
 void sim_pacemaker_agent_gone(SimNode *node)
