@@ -67,11 +67,11 @@ static void run(gpointer data)
 }
 
 // Storage may have kept an older answer for long. And while the VM's QEMU is here, no older copy in the
-// area's place is what the VM goes by.
+// area's place is what the VM goes by; of the same epoch it may be what a late write has left.
 static bool counts(const RecordWork *work, const AgentVm *vm)
 {
     return work->error == NULL && work->number > vm->record_seen &&
-           (vm->hv == NULL || !ferry_record_is_older(&work->record, &vm->record));
+           (vm->hv == NULL || work->record.epoch >= vm->record.epoch);
 }
 
 static void finished(gpointer data)
