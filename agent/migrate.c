@@ -232,6 +232,14 @@ void agent_migrate_request(Agent *agent, const char *name, const char *to, Agent
         reply(NULL, error, data);
         return;
     }
+    if (vm->stay != NULL) {
+        error = g_error_new(AGENT_ERROR, AGENT_ERROR_CONFLICT,
+                            "%s: Pacemaker is just made to forget that its last move failed; try "
+                            "again in some seconds",
+                            name);
+        reply(NULL, error, data);
+        return;
+    }
     GPtrArray *nodes = candidates(agent, to, &error);
     if (nodes == NULL) {
         g_prefix_error(&error, "%s: ", name);

@@ -102,6 +102,12 @@ void agent_status_changed(Agent *agent)
         agent->status_source = g_timeout_add(COALESCE_MS, tell, agent);
 }
 
+void agent_status_tell(Agent *agent)
+{
+    g_clear_handle_id(&agent->status_source, g_source_remove);
+    (void)tell(agent);
+}
+
 static json_t *find_named(json_t *array, const char *name)
 {
     size_t index;

@@ -7,6 +7,8 @@
 
 // Something about this node or its VMs changed: told to all soon.
 void agent_status_changed(Agent *agent);
+// At once: before a word goes out that others may act on sooner than on what this node said last.
+void agent_status_tell(Agent *agent);
 void agent_status_received(Agent *agent, const char *from, json_t *status); // borrows
 void agent_status_forget(Agent *agent, const char *node);
 

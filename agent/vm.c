@@ -135,8 +135,10 @@ void agent_vm_set_state(AgentVm *vm, AgentVmState state)
     vm->state = state;
     agent_status_changed(vm->agent);
     end_waiting_job(vm);
-    if (state == AGENT_VM_ABSENT)
+    if (state == AGENT_VM_ABSENT) {
+        agent_status_tell(vm->agent); // Pacemaker may start it elsewhere as soon as it is told
         agent_vm_wake(vm, &vm->loads, NULL);
+    }
     if (state == AGENT_VM_ABSENT || state == AGENT_VM_RUNNING || state == AGENT_VM_STRANDED)
         agent_vm_stop_step(vm);
 }
