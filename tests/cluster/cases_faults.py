@@ -10,6 +10,7 @@ import random
 import time
 from collections import Counter
 
+from cases_pacemaker import nothing_left_behind
 from cluster import NODES, run, wait_for
 from faults import KINDS, Injector, Oracle, draw, move_meanwhile, watched_vm
 
@@ -113,8 +114,7 @@ class Round:
             assert after.counter > before.counter, "the guest's counter went back"
         assert after.records > before.records, "no more records are written"
         assert after.disk[0] == "diskcheck", after.disk
-        wait_for("no constraint left",
-                 lambda: "vmferry-move" not in self.cluster.constraints(), 60, 0.5)
+        nothing_left_behind(self.cluster)
         return node, cold
 
     def judge_cold_boot(self, told):
