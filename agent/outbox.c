@@ -44,13 +44,19 @@ void agent_outbox_add(AgentOutbox *outbox, json_t *message)
     g_queue_push_tail(&outbox->held, held);
 }
 
+void agent_outbox_end_quiet(AgentOutbox *outbox)
+{
+    gint64 now = g_get_monotonic_time();
+    g_clear_handle_id(&outbox->timer, g_source_remove);
+    for (Held *held; (held = g_queue_pop_head(&outbox->held)) != NULL; g_free(held))
+        outbox->send(held->message, now - held->since, outbox->data);
+}
+
 static gboolean quiet_is_over(gpointer data)
 {
     AgentOutbox *outbox = data;
-    gint64 now = g_get_monotonic_time();
     outbox->timer = 0;
-    for (Held *held; (held = g_queue_pop_head(&outbox->held)) != NULL; g_free(held))
-        outbox->send(held->message, now - held->since, outbox->data);
+    agent_outbox_end_quiet(outbox);
     return G_SOURCE_REMOVE;
 }
 

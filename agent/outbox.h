@@ -21,3 +21,5 @@ void agent_outbox_add(AgentOutbox *outbox, json_t *message);
 enum { AGENT_QUIET_MS = 150 };
 // Quiet from now on for MS at least.
 void agent_outbox_quiet(AgentOutbox *outbox, guint ms);
+// What was kept back is sent now, and quiet is over.
+void agent_outbox_end_quiet(AgentOutbox *outbox);

@@ -105,6 +105,7 @@ void agent_status_changed(Agent *agent)
 void agent_status_tell(Agent *agent)
 {
     g_clear_handle_id(&agent->status_source, g_source_remove);
+    agent_outbox_end_quiet(agent->outbox);
     (void)tell(agent);
 }
 

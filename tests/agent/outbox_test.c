@@ -62,6 +62,19 @@ static void test_held_and_in_order(void)
     g_string_free(sent.sent, TRUE);
 }
 
+static void test_ended(void)
+{
+    Sent sent = {.sent = g_string_new("")};
+    AgentOutbox *outbox = agent_outbox_new(send, &sent);
+    agent_outbox_quiet(outbox, 60 * 1000);
+    say(outbox, "a");
+    agent_outbox_end_quiet(outbox);
+    say(outbox, "b");
+    g_assert_cmpstr(sent.sent->str, ==, "ab");
+    agent_outbox_free(outbox);
+    g_string_free(sent.sent, TRUE);
+}
+
 static void test_freed_while_quiet(void)
 {
     Sent sent = {.sent = g_string_new("")};
@@ -78,6 +91,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/outbox/at-once", test_at_once);
     g_test_add_func("/outbox/held-and-in-order", test_held_and_in_order);
+    g_test_add_func("/outbox/ended", test_ended);
     g_test_add_func("/outbox/freed-while-quiet", test_freed_while_quiet);
     return g_test_run();
 }
