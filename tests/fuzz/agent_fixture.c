@@ -218,6 +218,19 @@ void agent_pacemaker_set_definition(AgentPacemaker *pacemaker, const char *name,
     done_later(done, data);
 }
 
+void agent_pacemaker_set_epoch(AgentPacemaker *pacemaker, const char *name, uint64_t epoch,
+                               AgentPacemakerDone done, gpointer data)
+{
+    (void)pacemaker, (void)name, (void)epoch;
+    done_later(done, data);
+}
+
+uint64_t agent_pacemaker_epoch(const AgentPacemaker *pacemaker, const char *name)
+{
+    (void)pacemaker, (void)name;
+    return 0;
+}
+
 void agent_pacemaker_delete(AgentPacemaker *pacemaker, const char *name, AgentPacemakerDone done,
                             gpointer data)
 {
@@ -351,6 +364,7 @@ Agent *agent_fixture_new(void)
     agent->peeking = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     agent->saved = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     g_queue_init(&agent->deferred);
+    agent->outbox = agent_outbox_new(agent_messages_held, agent);
     agent->events = agent_events_new(FIXTURE_NODE);
     agent->jobs = agent_jobs_new(FIXTURE_NODE, ignore_job, NULL);
     agent->adopting = agent->ready = true;
