@@ -16,9 +16,10 @@ json_t *api_body(HttpRequest *request, const char *const *keys, GError **error)
     json_t *body = json_loadb((const char *)request->body->data, request->body->len,
                               JSON_REJECT_DUPLICATES, &problem);
     if (body == NULL) {
+        g_autofree char *why = g_utf8_make_valid(problem.text, -1); // it quotes the body, and may cut it
         g_set_error(error, AGENT_ERROR, AGENT_ERROR_INVALID,
                     "the body is not JSON: line %d, column %d: %s", problem.line, problem.column,
-                    problem.text);
+                    why);
         return NULL;
     }
     if (!json_is_object(body))

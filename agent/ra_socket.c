@@ -78,9 +78,10 @@ static bool request_parse(json_t *root, AgentRaRequest *request, GError **error)
     int probe = 0;
     if (json_unpack_ex(root, &problem, JSON_STRICT, "{s:s, s:s, s?s, s?s, s:I, s?b}", "op",
                        &request->op, "vm", &request->vm, "definition", &request->definition, "peer",
-                       &request->peer, "timeout_ms", &timeout_ms, "probe", &probe) < 0)
-        g_set_error(error, AGENT_ERROR, AGENT_ERROR_INVALID, "%s", problem.text);
-    else if (!op_known(request->op))
+                       &request->peer, "timeout_ms", &timeout_ms, "probe", &probe) < 0) {
+        g_autofree char *why = g_utf8_make_valid(problem.text, -1); // a name in it may be cut
+        g_set_error(error, AGENT_ERROR, AGENT_ERROR_INVALID, "%s", why);
+    } else if (!op_known(request->op))
         g_set_error(error, AGENT_ERROR, AGENT_ERROR_INVALID, "op: \"%s\" is unknown", request->op);
     else if (!vm_name_safe(request->vm))
         g_set_error(error, AGENT_ERROR, AGENT_ERROR_INVALID, "vm: \"%s\" is not a VM's name",

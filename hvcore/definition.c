@@ -465,9 +465,10 @@ HvDefinition *hv_definition_parse(const char *text, GError **error)
     json_error_t problem;
     g_autoptr(json_t) root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &problem);
     if (!root) {
+        g_autofree char *why = g_utf8_make_valid(problem.text, -1); // it quotes the text, and may cut it
         g_set_error(error, HV_ERROR, HV_ERROR_DEFINITION,
                     "the VM definition is not valid JSON: line %d, column %d: %s", problem.line,
-                    problem.column, problem.text);
+                    problem.column, why);
         return NULL;
     }
     return hv_definition_from_json(root, error);
