@@ -55,6 +55,8 @@ static void departed(AgentVm *vm, const GError *error, gpointer data)
 static void monitor(Agent *agent, const char *name, AgentRaReplyFn reply, gpointer data)
 {
     AgentVm *vm = agent_vm_find(agent, name);
+    if (vm != NULL && vm->state == AGENT_VM_RUNNING)
+        vm->monitored_epoch = vm->record.epoch;
     if (vm == NULL || !agent_vm_is_here(vm))
         reply(OCF_NOT_RUNNING, "", data);
     else if (vm->state == AGENT_VM_UNKNOWN && (vm->hv == NULL || !hv_vm_process_alive(vm->hv)))

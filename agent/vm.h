@@ -68,6 +68,7 @@ struct AgentVm {
     guint save_timer; // to the next one
     bool killing;    // the stop's last resort was taken
     bool start_void; // a stop has ended during the start, which must not go on when storage answers
+    uint64_t monitored_epoch; // of the record, when Pacemaker monitored the running VM last
     unsigned writes; // of the record, that storage has not answered yet
     char *last_error; // of the last start, NULL where it went well
     gint64 last_error_ms; // wall clock

@@ -24,10 +24,12 @@ static void witnessed(const GError *error, gpointer data)
         g_warning("VM %s: its epoch is not in the CIB: %s", name, error->message);
 }
 
+// Pacemaker monitors a VM once its start or its move is over; and the next one has not begun.
 static bool is_due(const AgentVm *vm)
 {
     return vm->state == AGENT_VM_RUNNING && strcmp(vm->record.owner, vm->agent->name) == 0 &&
-           g_queue_is_empty((GQueue *)&vm->starts) && g_queue_is_empty((GQueue *)&vm->stops) &&
+           vm->monitored_epoch == vm->record.epoch && vm->out == NULL &&
+           g_queue_is_empty((GQueue *)&vm->stops) &&
            vm->record.epoch > agent_pacemaker_epoch(vm->agent->pacemaker, vm->name);
 }
 

@@ -11,5 +11,6 @@
 bool agent_witness_allows(const AgentVm *vm, const FerryRecord *record, GError **error);
 
 // Writes what the CIB does not know yet of the VMs that run here. Every few seconds: an epoch is new
-// once a start or a move, and the CIB must not be changed in the middle of either.
+// once a start or a move, and a change of the CIB in the middle of either makes Pacemaker think again: it
+// may start a VM that is on its way.
 void agent_witness_sweep(Agent *agent);
