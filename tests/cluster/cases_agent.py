@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """vmferryd dies: alone, and on either side in each phase of a move."""
 
-import json
 import signal
 import subprocess
-import threading
 
-from cluster import LAB, TOP, Vm, wait_for
+from cluster import LAB, Vm, wait_for
+from phases import Phases, begin_move
 
 # The oldest: a second one is a child between fork and exec.
 KILLER = "import os,sys,subprocess\nif sys.stdin.readline():\n" \
@@ -38,26 +37,6 @@ class Killer:
         self.process.wait(timeout=20)
 
 
-def wait_for_phase(cluster, vm, phase, then):
-    """Follows a third node's event stream and calls THEN at the phase's event."""
-    follower = subprocess.Popen(
-        [str(TOP / "build/release/migrate/command/vmferry"), "--json", "events", "-f"],
-        stdout=subprocess.PIPE, text=True)
-    seen = threading.Event()
-
-    def follow():
-        for line in follower.stdout:
-            event = json.loads(line)
-            if event.get("vm") == vm and event.get("details", {}).get("phase") == phase:
-                then()
-                seen.set()
-                return
-
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
-    return follower, thread, seen
-
-
 def settled(cluster, vm):
     """The node if the VM runs there and nowhere else, undisturbed."""
     shown = cluster.show(vm)
@@ -75,13 +54,13 @@ def kill_in_phase(cluster, vm, side, phase):
     checksum = guest.sum()
     guest.close()
     killer = Killer(cluster, source if side == "source" else target)
-    follower, thread, seen = wait_for_phase(cluster, vm.name, phase, killer.strike)
-    cluster.vmferry("migrate", vm.name, "--to", target, check=False)
-    thread.join(timeout=60)
-    follower.terminate()
-    follower.wait()
+    phases = Phases(cluster, vm.name)
+    move = begin_move(vm, target)
+    assert phases.wait(phase, 60, move), f"the phase {phase} was not seen"
+    killer.strike()
+    move.communicate()
+    phases.close()
     killer.close()
-    assert seen.is_set(), f"the phase {phase} was not seen"
     cluster.wait_online()
     node = wait_for("the guest on exactly one node", lambda: settled(cluster, vm.name), 90, 0.5)
     guest = vm.guest()

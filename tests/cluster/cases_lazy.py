@@ -4,8 +4,9 @@
 import signal
 import subprocess
 
-from cases_agent import Killer, wait_for_phase
+from cases_agent import Killer
 from cluster import NODES, TOP, Skipped, Vm, wait_for
+from phases import Phases
 
 KILL = "for pid in $(pidof {0}); do kill -9 $pid; done"
 
@@ -94,16 +95,17 @@ def half_loaded_vm(cluster, name):
     guest.close()
     cluster.vmferry("stop", name, "--save")
     stoppers = [Killer(cluster, node, "vmferry-pager", signal.SIGSTOP) for node in NODES]
-    follower, thread, seen = wait_for_phase(
-        cluster, name, "clean", lambda: [stopper.say() for stopper in stoppers])
-    cluster.vmferry("start", name)
-    thread.join(timeout=60)
-    follower.terminate()
-    follower.wait()
+    phases = Phases(cluster, name)
+    start = subprocess.Popen([str(TOP / "build/release/migrate/command/vmferry"), "start", name])
+    seen = phases.wait("clean", 60, start)
+    for stopper in stoppers:
+        stopper.say()
+    start.wait()
+    phases.close()
     for stopper in stoppers:  # where there is no pager, they find none
         stopper.close()
     shown = cluster.show(name)
-    assert seen.is_set() and shown["loading"], "the load was over too soon"
+    assert seen and shown["loading"], "the load was over too soon"
     return vm, shown["node"], before, checksum
 
 

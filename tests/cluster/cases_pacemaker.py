@@ -7,7 +7,8 @@ import threading
 
 from cases_agent import settled
 from cluster import NODES, Vm, wait_for
-from faults import Injector, begin_move, move_meanwhile
+from faults import Injector, move_meanwhile
+from phases import begin_move
 
 
 class Guarded:

@@ -6,7 +6,8 @@ import time
 
 from cases_faults import FILL_MIB, Memory, lost_with_its_qemu, settled
 from cluster import NODES, wait_for
-from faults import Injector, Oracle, begin_move, watched_vm
+from faults import Injector, Oracle, watched_vm
+from phases import begin_move
 
 ALONE_S = 12
 

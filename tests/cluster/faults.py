@@ -7,14 +7,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import processes
-from cluster import NODES, TOP, Vm, run
+from cluster import Vm, run
 from layout import LUN_BYTES
+from phases import Phases, begin_move
 
 HERE = Path(__file__).resolve().parent
 PHASE_S, MOVE_S = 60, 240
@@ -224,70 +224,29 @@ class Injector:
             self.signal_all(node, signal.SIGCONT)
 
 
-class Follower:
-    """The VM's phases, as the agent of a node that has no part in the move tells them from now on."""
-
-    def __init__(self, cluster, vm, node):
-        self.vm = vm
-        self.process = cluster.follow_events(node)
-
-    def wait(self, phase, seconds, move):
-        """Whether the phase began in time, and before the command MOVE ended."""
-        timer = threading.Timer(seconds, self.process.terminate)
-        threading.Thread(target=self.end_with, args=(move,), daemon=True).start()
-        timer.start()
-        try:
-            for line in self.process.stdout:
-                event = json.loads(line)
-                if event.get("vm") == self.vm and event.get("details", {}).get("phase") == phase:
-                    return True
-        finally:
-            timer.cancel()
-        return False
-
-    def end_with(self, move):
-        """The events of a move that has ended come at once, if at all."""
-        move.wait()
-        time.sleep(0.5)
-        self.process.terminate()
-
-    def close(self):
-        self.process.terminate()
-        self.process.wait()
-        self.process.stdout.close()
-
-
-def begin_move(vm, target):
-    return subprocess.Popen([str(TOP / "build/release/migrate/command/vmferry"), "migrate", vm.name,
-                             "--to", target], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                            text=True)
-
-
 def move_begun(cluster, vm, one, phase, act):
     """Begins the move ONE.source -> ONE.target and calls ACT in the phase; the command, still running."""
-    third = next(node for node in NODES if node not in (one.source, one.target))
-    follower = Follower(cluster, vm.name, third)
+    phases = Phases(cluster, vm.name)
     move = begin_move(vm, one.target)
     try:
-        assert follower.wait(phase, PHASE_S, move), f"the phase {phase} was not reached"
+        assert phases.wait(phase, PHASE_S, move), f"the phase {phase} was not reached"
         act()
     finally:
-        follower.close()
+        phases.close()
     return move
 
 
 def move_meanwhile(cluster, vm, source, target, phase, act):
     """Moves the VM, and calls ACT when the phase begins. Returns whether it did, and the command's end."""
-    third = next(node for node in NODES if node not in (source, target))
-    follower = Follower(cluster, vm.name, third)
+    phases = Phases(cluster, vm.name)
     move = begin_move(vm, target)
     try:
-        seen = follower.wait(phase, PHASE_S, move)
+        seen = phases.wait(phase, PHASE_S, move)
         if seen:
             act()
         errors = move.communicate(timeout=MOVE_S)[1]
     finally:
-        follower.close()
+        phases.close()
         move.kill()
         move.wait()
     return seen, subprocess.CompletedProcess(move.args, move.returncode, "", errors)
