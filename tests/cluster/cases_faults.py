@@ -120,7 +120,7 @@ class Round:
     def judge_cold_boot(self, told):
         assert self.fault.kind not in ("kill-vmferryd", "kill-saver", "kill-pager"), \
             "the guest was booted anew, though neither its QEMU nor its node was lost"
-        assert lost_with_its_qemu(told, self.began, self.fault.kind == "kill-qemu"), \
+        assert lost_with_its_qemu(told, self.began, self.fault.may_end_qemu()), \
             "the guest was booted anew, though no QEMU that had it was lost"
         assert said_loudly(self.injector, self.vm.name) > self.loud_before, \
             "the guest was booted anew, and no vm.cold-after-loss says so"

@@ -95,6 +95,12 @@ class Fault:
     seconds: float = 0.0  # until it is undone
     control: tuple = ()  # storage: kind, requests and programs as in storage_fault.c
 
+    def may_end_qemu(self):
+        """QEMU itself may end (SIGABRT) where its disk fails just after a move."""
+        return self.kind == "kill-qemu" or \
+            (self.kind == "storage" and self.control[0] == "e" and
+             self.control[2] & PROGRAMS["qemu"] != 0)
+
     def __str__(self):
         text = f"{self.kind} of the {self.side} in {self.phase} +{self.delay_ms:.0f} ms"
         if self.seconds:
