@@ -6,6 +6,7 @@
 // while vmferryd is down, and a stop then ends QEMU itself.
 #include "agent/pacemaker.h"
 #include "tests/sim/node.h"
+#include "resource-agents/actions.h"
 #include "tests/sim/qemu.h"
 
 #include <string.h>
@@ -47,7 +48,8 @@ struct SimRa {
     OpKind kind;
     const char *op;
     SimNode *peer;
-    gint64 asked_us, deadline_us;
+    gint64 down_since_us; // vmferryd, since the operation began or it was lost
+    gint64 deadline_us;
     bool asked; // vmferryd has it
     bool over;
     bool ends_qemu;
@@ -227,7 +229,7 @@ static void ask(gpointer data)
             ask_vmferryd(ra);
     } else if (monitors) {
         look(ra);
-    } else if (stops && world.now_us - ra->asked_us > 60 * SIM_S) {
+    } else if (stops && world.now_us - ra->down_since_us > STOP_AGENT_WAIT_MS * SIM_MS) {
         end_process(ra);
     } else {
         sim_quietly_after(&node->os, AGAIN_US, ask, ra_ref(ra), ra_unref);
@@ -255,7 +257,7 @@ static SimRa *run_op(SimNode *node, OpKind kind, const char *name, SimNode *peer
                   .kind = kind,
                   .op = name != NULL ? name : ops[kind].name,
                   .peer = peer,
-                  .asked_us = world.now_us,
+                  .down_since_us = world.now_us,
                   .deadline_us = world.now_us + timeout_us};
     if (kind != OP_MONITOR)
         SIM_TRACE("%s: Pacemaker asks for %s%s%s", node->name, ra->op, peer != NULL ? " with " : "",
@@ -285,6 +287,7 @@ void sim_pacemaker_agent_gone(SimNode *node)
         if (ra->node != node)
             continue;
         ra->asked = false;
+        ra->down_since_us = world.now_us;
         g_queue_delete_link(&asked, item);
         sim_after(&node->os, AGAIN_US, ask, ra, ra_unref);
     }
