@@ -2,12 +2,10 @@
 #include "agent/agent.h"
 
 #include "agent/last_move.h"
-#include "agent/load.h"
 #include "agent/messages.h"
-#include "agent/migrate.h"
+#include "agent/state.h"
 #include "agent/status.h"
 #include "agent/vm.h"
-#include "agent/witness.h"
 #include "agent/worker.h"
 
 #include <errno.h>
@@ -38,41 +36,12 @@ static void tell_job(json_t *job, gpointer data)
         agent_messages_send_job(agent, job);
 }
 
-// A VM that is no resource any more and has nothing here.
-static gboolean is_forgotten(gpointer name, gpointer value, gpointer data)
-{
-    const AgentVm *vm = value;
-    Agent *agent = data;
-    g_autoptr(HvDefinition) definition = agent_status_definition(agent, name);
-    return definition == NULL && vm->state == AGENT_VM_ABSENT && vm->hv == NULL &&
-           vm->writes == 0 &&
-           g_queue_is_empty((GQueue *)&vm->starts) && g_queue_is_empty((GQueue *)&vm->stops) &&
-           g_queue_is_empty((GQueue *)&vm->departs) && g_queue_is_empty((GQueue *)&vm->arrivals) &&
-           hv_vm_forget(agent->config->run_dir, name, NULL);
-}
-
-static void look_after_vms(Agent *agent)
-{
-    GHashTableIter iter;
-    gpointer vm;
-    g_hash_table_iter_init(&iter, agent->vms);
-    while (g_hash_table_iter_next(&iter, NULL, &vm))
-        agent_load_settle(vm);
-    if (agent_pacemaker_connected(agent->pacemaker) && agent_cluster_quorate(agent->cluster))
-        g_hash_table_foreach_remove(agent->vms, is_forgotten, agent);
-}
-
 static gboolean housekeeping(gpointer data)
 {
     Agent *agent = data;
     sd_notify(0, "WATCHDOG=1");
-    if (!agent->ready)
-        return G_SOURCE_CONTINUE;
-    agent_migrate_sweep(agent);
-    agent_witness_sweep(agent);
-    look_after_vms(agent);
-    agent_status_peek(agent);
-    agent_status_changed(agent); // free memory drifts
+    if (agent->ready)
+        agent_state_housekeep(agent);
     return G_SOURCE_CONTINUE;
 }
 
@@ -136,29 +105,12 @@ static const AgentPacemakerEvents pacemaker_events = {.changed = cib_changed};
 
 // --- making one ---
 
-static void vm_free(gpointer vm)
-{
-    agent_vm_free(vm);
-}
-
-static void status_free(gpointer status)
-{
-    json_decref(status);
-}
-
 Agent *agent_new(AgentConfig *config, GError **error)
 {
     g_autoptr(Agent) agent = g_new0(Agent, 1);
     agent->config = config;
     agent->name = g_strdup("");
-    agent->vms = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, vm_free);
-    agent->peers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, status_free);
-    agent->lost = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    agent->migrates = g_hash_table_new(g_str_hash, g_str_equal);
-    agent->preferences = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    agent->peeking = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    agent->saved = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    g_queue_init(&agent->deferred);
+    agent_state_init(agent);
     if (g_mkdir_with_parents(config->run_dir, 0700) != 0) {
         g_set_error(error, AGENT_ERROR, AGENT_ERROR_FAILED, "%s: %s", config->run_dir,
                     g_strerror(errno));
@@ -168,7 +120,6 @@ Agent *agent_new(AgentConfig *config, GError **error)
     if (agent->node == NULL)
         return NULL;
     agent->pacemaker = agent_pacemaker_new(&pacemaker_events, agent);
-    agent->outbox = agent_outbox_new(agent_messages_held, agent);
     agent->cluster = agent_cluster_new(&agent_messages_cluster_events, agent);
     g_timeout_add_seconds(AGENT_HOUSEKEEPING_S, housekeeping, agent);
     return g_steal_pointer(&agent);
@@ -180,17 +131,8 @@ void agent_free(Agent *agent)
     agent_http_free(agent->http);
     agent_ra_socket_free(agent->ra);
     agent_pacemaker_free(agent->pacemaker);
-    agent_outbox_free(agent->outbox);
     agent_cluster_free(agent->cluster);
-    g_hash_table_unref(agent->vms);
-    g_clear_pointer(&agent->calls, g_hash_table_unref);
-    g_hash_table_unref(agent->peers);
-    g_hash_table_unref(agent->lost);
-    g_hash_table_unref(agent->migrates);
-    g_hash_table_unref(agent->preferences);
-    g_hash_table_unref(agent->peeking);
-    g_hash_table_unref(agent->saved);
-    g_queue_clear_full(&agent->deferred, status_free);
+    agent_state_clear(agent);
     agent_jobs_free(agent->jobs);
     agent_events_free(agent->events);
     hv_node_free(agent->node);

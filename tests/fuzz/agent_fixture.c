@@ -2,7 +2,7 @@
 #include "tests/fuzz/agent_fixture.h"
 
 #include "agent/agent.h"
-#include "agent/messages.h"
+#include "agent/state.h"
 #include "agent/vm.h"
 #include "agent/worker.h"
 #include "tests/fuzz/fuzz.h"
@@ -326,16 +326,6 @@ static void ignore_job(json_t *job, gpointer data)
     (void)job, (void)data;
 }
 
-static void vm_free(gpointer vm)
-{
-    agent_vm_free(vm);
-}
-
-static void status_free(gpointer status)
-{
-    json_decref(status);
-}
-
 static HvNode *node_new(void)
 {
     HvNode *node = g_new0(HvNode, 1);
@@ -356,15 +346,7 @@ Agent *agent_fixture_new(void)
     agent->config->listen = g_new0(char *, 1);
     agent->node = node_new();
     agent->name = g_strdup(FIXTURE_NODE);
-    agent->vms = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, vm_free);
-    agent->peers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, status_free);
-    agent->lost = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    agent->migrates = g_hash_table_new(g_str_hash, g_str_equal);
-    agent->preferences = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    agent->peeking = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    agent->saved = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    g_queue_init(&agent->deferred);
-    agent->outbox = agent_outbox_new(agent_messages_held, agent);
+    agent_state_init(agent);
     agent->events = agent_events_new(FIXTURE_NODE);
     agent->jobs = agent_jobs_new(FIXTURE_NODE, ignore_job, NULL);
     agent->adopting = agent->ready = true;

@@ -3,16 +3,14 @@
 // socket, with the simulation's parts.
 #include "tests/sim/node.h"
 
-#include "agent/load.h"
 #include "agent/messages.h"
-#include "agent/migrate.h"
+#include "agent/state.h"
 #include "agent/status.h"
 #include "agent/vm.h"
-#include "agent/witness.h"
 #include "tests/sim/qemu.h"
 
 enum {
-    HOUSEKEEPING_US = 5 * SIM_S,
+    HOUSEKEEPING_US = AGENT_HOUSEKEEPING_S * SIM_S,
     RESTART_US = 800 * SIM_MS, // systemd's RestartSec and vmferryd's first words with corosync
     TOKEN_US = 1500 * SIM_MS,
 };
@@ -51,11 +49,7 @@ AgentVm *sim_node_vm(SimNode *node)
 static void housekeeping(gpointer data)
 {
     SimNode *node = data;
-    AgentVm *vm = sim_node_vm(node);
-    agent_migrate_sweep(node->agent);
-    agent_witness_sweep(node->agent);
-    if (vm != NULL)
-        agent_load_settle(vm);
+    agent_state_housekeep(node->agent);
     sim_quietly_after(&node->agent_process, HOUSEKEEPING_US, housekeeping, node, NULL);
 }
 
@@ -72,16 +66,6 @@ static void adopted_all(Agent *agent)
     sim_pacemaker_wake();
 }
 
-static void vm_free(gpointer vm)
-{
-    agent_vm_free(vm);
-}
-
-static void status_free(gpointer status)
-{
-    json_decref(status);
-}
-
 static Agent *new_agent(SimNode *node)
 {
     Agent *agent = g_new0(Agent, 1);
@@ -91,15 +75,7 @@ static Agent *new_agent(SimNode *node)
     agent->config->listen = g_new0(char *, 1);
     agent->node = &hv_node;
     agent->name = g_strdup(node->name);
-    agent->vms = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, vm_free);
-    agent->peers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, status_free);
-    agent->lost = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    agent->migrates = g_hash_table_new(g_str_hash, g_str_equal);
-    agent->preferences = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    agent->peeking = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    agent->saved = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    g_queue_init(&agent->deferred);
-    agent->outbox = agent_outbox_new(agent_messages_held, agent);
+    agent_state_init(agent);
     return agent;
 }
 
@@ -136,16 +112,7 @@ void sim_node_bury(SimNode *node)
     world.here = node;
     g_hash_table_remove_all(agent->vms);
     sim_storage_forget_jobs(node);
-    g_hash_table_unref(agent->vms);
-    g_clear_pointer(&agent->calls, g_hash_table_unref);
-    g_hash_table_unref(agent->peers);
-    g_hash_table_unref(agent->lost);
-    g_hash_table_unref(agent->migrates);
-    g_hash_table_unref(agent->preferences);
-    g_hash_table_unref(agent->peeking);
-    g_hash_table_unref(agent->saved);
-    g_queue_clear_full(&agent->deferred, status_free);
-    agent_outbox_free(agent->outbox);
+    agent_state_clear(agent);
     g_free(agent->config->listen);
     g_free(agent->config);
     g_free(agent->name);
