@@ -56,9 +56,9 @@ static gboolean is_forgotten(gpointer name, gpointer value, gpointer data)
     Agent *agent = data;
     g_autoptr(HvDefinition) definition = agent_status_definition(agent, name);
     return definition == NULL && vm->state == AGENT_VM_ABSENT && vm->hv == NULL &&
-           vm->writes == 0 &&
-           g_queue_is_empty((GQueue *)&vm->starts) && g_queue_is_empty((GQueue *)&vm->stops) &&
-           g_queue_is_empty((GQueue *)&vm->departs) && g_queue_is_empty((GQueue *)&vm->arrivals) &&
+           vm->writes == 0 && g_queue_is_empty((GQueue *)&vm->starts) &&
+           g_queue_is_empty((GQueue *)&vm->stops) && g_queue_is_empty((GQueue *)&vm->departs) &&
+           g_queue_is_empty((GQueue *)&vm->arrivals) &&
            hv_vm_forget(agent->config->run_dir, name, NULL);
 }
 

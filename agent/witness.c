@@ -8,12 +8,13 @@ bool agent_witness_allows(const AgentVm *vm, const FerryRecord *record, GError *
     uint64_t newest = agent_pacemaker_epoch(vm->agent->pacemaker, vm->name);
     if (record->epoch >= newest)
         return true;
-    g_set_error(error, AGENT_ERROR, AGENT_ERROR_REFUSED,
-                "the run record of %s in %s is of epoch %" G_GUINT64_FORMAT
-                ", but the cluster has seen epoch %" G_GUINT64_FORMAT
-                ": an older copy took its place. Nothing is started or overwritten; bring the newer "
-                "one back, or `vmferry discard %s` lets it start cold",
-                vm->name, vm->definition->state_area, record->epoch, newest, vm->name);
+    g_set_error(
+        error, AGENT_ERROR, AGENT_ERROR_REFUSED,
+        "the run record of %s in %s is of epoch %" G_GUINT64_FORMAT
+        ", but the cluster has seen epoch %" G_GUINT64_FORMAT
+        ": an older copy took its place. Nothing is started or overwritten; bring the newer "
+        "one back, or `vmferry discard %s` lets it start cold",
+        vm->name, vm->definition->state_area, record->epoch, newest, vm->name);
     return false;
 }
 
