@@ -8,7 +8,7 @@ packages="
   libglib2.0-dev libjansson-dev libcurl4-gnutls-dev libmicrohttpd-dev
   libsmartcols-dev liburing-dev libsystemd-dev libxml2-dev libxml2-utils
   libcpg-dev libquorum-dev libcmap-dev pacemaker-dev
-  corosync pacemaker pacemaker-cli-utils crmsh resource-agents
+  corosync pacemaker pacemaker-cli-utils crmsh resource-agents fence-agents sbd
   qemu-system-x86 qemu-utils qemu-block-extra
   clang llvm libclang-rt-dev
   tgt iproute2 python3 busybox-static linux-image-cloud-amd64 ca-certificates
