@@ -649,6 +649,8 @@ void agent_move_out_run_state(AgentMoveOut *out, HvRunState state)
     if (state != HV_RUN_FINISH_MIGRATE && state != HV_RUN_POSTMIGRATE && state != HV_RUN_PAUSED)
         return;
     stop_polling(out); // no question to QEMU while its guest waits for it
+    if (out->saver != NULL)
+        ferry_saver_paused(out->saver);
     ferry_source_qemu_paused(out->source);
 }
 

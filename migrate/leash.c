@@ -7,7 +7,8 @@ enum {
     LENGTH = 32 * 1024 * 1024, // what the journal has not named yet, and the time that news takes
     LAST_LENGTH = 1024 * 1024, // pages that it could not read because they were being written
     STALL_US = 500 * 1000,     // without news: it does not read along any more
-    GRACE_US = 500 * 1000,     // of waiting, and then as long as the saver itself has worked
+    GRACE_US = 500 * 1000,     // of waiting, and then TIMES as long as the saver itself has worked
+    TIMES = 8,
 };
 
 struct FerryLeash {
@@ -45,6 +46,14 @@ void ferry_leash_ahead(FerryLeash *leash, uint64_t bytes)
     g_mutex_unlock(&leash->lock);
 }
 
+void ferry_leash_cut(FerryLeash *leash)
+{
+    g_mutex_lock(&leash->lock);
+    leash->cut = true;
+    g_cond_signal(&leash->changed);
+    g_mutex_unlock(&leash->lock);
+}
+
 static bool too_far(const FerryLeash *leash, uint64_t bytes, bool last)
 {
     uint64_t length = last ? LAST_LENGTH : LENGTH;
@@ -53,7 +62,9 @@ static bool too_far(const FerryLeash *leash, uint64_t bytes, bool last)
 
 static bool waited_enough(const FerryLeash *leash, gint64 now)
 {
-    return leash->waited > GRACE_US && leash->waited * 2 > now - leash->began;
+    gint64 worked = now - leash->began - leash->waited;
+    return leash->waited > (gint64)FERRY_LEASH_MS * 1000 ||
+           (leash->waited > GRACE_US && leash->waited > TIMES * worked);
 }
 
 void ferry_leash_wait(FerryLeash *leash, uint64_t bytes, bool last)
@@ -64,7 +75,7 @@ void ferry_leash_wait(FerryLeash *leash, uint64_t bytes, bool last)
         bool news = g_cond_wait_until(&leash->changed, &leash->lock, begin + STALL_US);
         gint64 now = g_get_monotonic_time();
         leash->waited += now - begin;
-        leash->cut = !news || waited_enough(leash, now);
+        leash->cut = leash->cut || !news || waited_enough(leash, now);
     }
     g_mutex_unlock(&leash->lock);
 }

@@ -9,11 +9,15 @@
 
 typedef struct FerryLeash FerryLeash;
 
+enum { FERRY_LEASH_MS = 120 * 1000 }; // a save never waits for longer, all together
+
 FerryLeash *ferry_leash_new(void);
 void ferry_leash_free(FerryLeash *leash);
 
 // Any thread: the target has so many bytes.
 void ferry_leash_ahead(FerryLeash *leash, uint64_t bytes);
+// Any thread: nobody waits any more, the guest is paused.
+void ferry_leash_cut(FerryLeash *leash);
 // The saver has so many: waits until the target is near enough, or is not worth waiting for. LAST: no
 // more are going to come before the guest may be paused, the target should have them all.
 void ferry_leash_wait(FerryLeash *leash, uint64_t bytes, bool last);

@@ -35,6 +35,8 @@ FerrySaver *ferry_saver_start(const char *libexec_dir, const char *area_path,
                               const FerrySaverEvents *events, gpointer data, GError **error);
 // The target that reads along has got so many bytes of pages: the saver does not run far away from it.
 void ferry_saver_ahead(FerrySaver *saver, uint64_t bytes);
+// The guest is paused: the saver does not wait for the target any more.
+void ferry_saver_paused(FerrySaver *saver);
 // Kills the child if it still runs; no event comes afterwards.
 void ferry_saver_free(FerrySaver *saver);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(FerrySaver, ferry_saver_free)

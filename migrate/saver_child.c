@@ -99,6 +99,11 @@ void ferry_saver_ahead(FerrySaver *saver, uint64_t bytes)
                         json_pack("{s:s, s:I}", "cmd", "ahead", "bytes", (json_int_t)bytes));
 }
 
+void ferry_saver_paused(FerrySaver *saver)
+{
+    ferry_child_command(saver->child, json_pack("{s:s}", "cmd", "paused"));
+}
+
 void ferry_saver_free(FerrySaver *saver)
 {
     if (saver == NULL)

@@ -17,7 +17,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { NICE = 5, PROGRESS_US = 200 * 1000, PAGES_BETWEEN_LOOKS = 512, PAGES_LEFT = 256 };
+enum { NICE = 5, PROGRESS_US = 200 * 1000, PAGES_BETWEEN_LOOKS = 512 };
+
+// Pages before the end of the first pass. QEMU's socket holds the headers of some 28,000 zero
+// pages: it may have sent all of them, and pause the guest, when so many are left here.
+enum { FIRST_GATHER = 32768, LAST_GATHER = 256 };
 
 typedef struct {
     char *area, *socket;
@@ -33,7 +37,7 @@ typedef struct {
     gint64 told_at;
     unsigned pages; // since the last look at clock and leash
     uint64_t total_pages;
-    bool gathered; // the target was waited for at the end of the first pass
+    uint64_t gather_at; // so many pages before the first pass's end the target is waited for
 } Saver;
 
 // --- what is told ---
@@ -58,13 +62,16 @@ static void stay_near(const Saver *saver)
         ferry_leash_wait(saver->leash, counts.present * FERRY_PAGE, false);
 }
 
-// QEMU may pause the guest as soon as it has sent the last page of the first pass.
+// QEMU may pause the guest as soon as it has sent the last page of the first pass: the target is
+// let come up while there are pages left, and again with half of them.
 static bool gather(Saver *saver, uint64_t page, GError **error)
 {
-    if (saver->gathered || page + PAGES_LEFT < saver->total_pages)
+    uint64_t left = saver->total_pages - page;
+    if (left > saver->gather_at || saver->gather_at < LAST_GATHER)
         return true;
     FerryImageCounts counts;
-    saver->gathered = true;
+    while (saver->gather_at >= LAST_GATHER && left <= saver->gather_at)
+        saver->gather_at /= 2;
     if (!ferry_image_writer_publish(saver->writer, error))
         return false;
     ferry_image_writer_counts(saver->writer, &counts);
@@ -104,8 +111,8 @@ static bool on_config(void *env, const uint8_t *bytes, size_t length, GError **e
     return ferry_image_writer_config(((Saver *)env)->writer, bytes, length, error);
 }
 
-static bool on_blocks(void *env, const FerryBlock *blocks, uint32_t n_blocks,
-                      uint64_t total_pages, GError **error)
+static bool on_blocks(void *env, const FerryBlock *blocks, uint32_t n_blocks, uint64_t total_pages,
+                      GError **error)
 {
     Saver *saver = env;
     saver->total_pages = total_pages;
@@ -199,8 +206,10 @@ static gpointer obey(gpointer data)
         json_t *command = ferry_commands_next(commands, &error);
         const char *name = json_string_value(json_object_get(command, "cmd"));
         if (g_strcmp0(name, "ahead") == 0)
-            ferry_leash_ahead(
-                leash, (uint64_t)json_integer_value(json_object_get(command, "bytes")));
+            ferry_leash_ahead(leash,
+                              (uint64_t)json_integer_value(json_object_get(command, "bytes")));
+        else if (g_strcmp0(name, "paused") == 0)
+            ferry_leash_cut(leash);
         if (command == NULL)
             poll(&input, 1, -1);
         json_decref(command);
@@ -218,7 +227,10 @@ static bool save(const Options *options, FerryLeash *leash, GError **error)
         return false;
     g_autoptr(FerryImageWriter) writer =
         ferry_image_writer_new(area, record.epoch, record.sequence);
-    Saver saver = {.writer = writer, .leash = leash, .told_at = g_get_monotonic_time()};
+    Saver saver = {.writer = writer,
+                   .leash = leash,
+                   .gather_at = FIRST_GATHER,
+                   .told_at = g_get_monotonic_time()};
     saver.fd = accept_one(options->socket, error);
     if (saver.fd < 0)
         return false;

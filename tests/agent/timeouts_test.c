@@ -25,6 +25,7 @@
 #include "hvcore/node_kvm.h"
 #include "hvcore/vm_private.h"
 #include "migrate/convergence.h"
+#include "migrate/leash.h"
 #include "resource-agents/actions.h"
 #include "resource-agents/client.h"
 #include "resource-agents/metadata.h"
@@ -59,7 +60,7 @@ static const Time times[] = {
     MS(AGENT_MOVE_QUIT_MS), MS(AGENT_LOAD_RECOVER_MS), MS(AGENT_QUARANTINE_AGAIN_MS),
     MS(AGENT_ARRIVAL_MS), MS(AGENT_ADOPT_PATIENCE_MS),
     MS(FERRY_REHEARSE_MS), MS(FERRY_READY_MS), MS(FERRY_ASK_AGAIN_MS), MS(FERRY_RETRY_MS),
-    MS(FERRY_LOAD_MS), MS(FERRY_PASSES_LIMIT_MS),
+    MS(FERRY_LOAD_MS), MS(FERRY_PASSES_LIMIT_MS), MS(FERRY_LEASH_MS),
     MS(HV_COMMAND_MS), MS(HV_LAUNCH_MS), MS(HV_ADOPT_MS), MS(HV_ASK_MS), MS(HV_ISCSI_PROBE_MS),
     MS(HV_NODE_VERSION_MS), MS(HV_NODE_TCG_MS), MS(HV_NODE_KVM_MS), MS(QMP_HANDSHAKE_MS),
     MS(CLIENT_GET_MS), MS(CLIENT_JOB_MS), MS(CLIENT_SEND_MS), MS(HTTP_CONNECT_MS),
@@ -178,7 +179,8 @@ static void test_move(void)
 {
     SHORTER(HV_ISCSI_PROBE_MS + HV_LAUNCH_MS + HV_COMMAND_MS, FERRY_REHEARSE_MS);      // M1
     SHORTER(AGENT_CIB_S * 1000, FERRY_READY_MS);                                       // M2
-    SHORTER(FERRY_REHEARSE_MS + FERRY_PASSES_LIMIT_MS + FERRY_LOAD_MS + AGENT_MOVE_QUIT_MS,
+    SHORTER(FERRY_REHEARSE_MS + FERRY_LEASH_MS + FERRY_PASSES_LIMIT_MS + FERRY_LOAD_MS +
+                AGENT_MOVE_QUIT_MS,
             op_ms("migrate_to") - OPERATION_MARGIN_MS);                                // M3
     SHORTER(FERRY_READY_MS + op_ms("migrate_to") + AGENT_MIGRATE_SETTLE_MS,
             AGENT_MIGRATE_LIFETIME_S * 1000);                                          // M4

@@ -178,6 +178,11 @@ void ferry_saver_ahead(FerrySaver *saver, uint64_t bytes)
     (void)bytes;
 }
 
+void ferry_saver_paused(FerrySaver *saver)
+{
+    (void)saver;
+}
+
 void ferry_saver_free(FerrySaver *saver)
 {
     if (saver == NULL)
