@@ -105,7 +105,7 @@ AgentConfig *agent_config_load(const char *path, GError **error)
     if (!g_key_file_load_from_file(file, path, G_KEY_FILE_NONE, &cause)) {
         g_autofree char *why = g_utf8_make_valid(cause->message, -1);
         g_set_error(error, AGENT_ERROR, AGENT_ERROR_INVALID, "%s: %s%s", path, why,
-                    cause->domain == G_KEY_FILE_ERROR ? "; see vmferryd(8)" : "");
+                    cause->domain == G_KEY_FILE_ERROR ? "; see vmferryd.conf(5)" : "");
         return NULL;
     }
     if (!check_names(file, path, error) || !check_values(file, path, error))
