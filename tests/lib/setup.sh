@@ -11,6 +11,7 @@ packages="
   corosync pacemaker pacemaker-cli-utils crmsh resource-agents fence-agents sbd
   qemu-system-x86 qemu-utils qemu-block-extra
   clang llvm libclang-rt-dev
+  debhelper lintian mmdebstrap man-db systemd
   tgt iproute2 python3 busybox-static linux-image-cloud-amd64 ca-certificates
 "
 # Only tests/bench/blackout needs these: the peers' side.
