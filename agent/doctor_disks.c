@@ -32,9 +32,11 @@ static void for_each_node(DoctorReport *report, json_t *facts, CheckNode check)
 
 // --- the same on all nodes ---
 
+enum { BOOTED_APART_US = 10 * 1000 }; // of one kernel, as clocks are slewed between two looks
+
 typedef struct {
     const char *node;
-    const char *boot_id; // of its kernel: nodes with the same one are one machine
+    json_int_t booted_us; // nodes whose kernels started at the same moment are one machine (a lab)
     json_t *file;
 } View;
 
@@ -50,7 +52,7 @@ static bool same_number(const View *a, const View *b, const char *key)
 
 static bool one_machine(const View *a, const View *b)
 {
-    return a->boot_id != NULL && g_strcmp0(a->boot_id, b->boot_id) == 0;
+    return a->booted_us != 0 && ABS(a->booted_us - b->booted_us) < BOOTED_APART_US;
 }
 
 static void compare_devices(DoctorReport *report, const char *vm, const View *a, const View *b)
@@ -95,7 +97,7 @@ static void compare(DoctorReport *report, const char *vm, const View *a, const V
 // What NODE has at PATH in ROLE; FILE is NULL where it has nothing, or need not be shared.
 static View view_of(const char *name, json_t *node, const char *vm, const char *role)
 {
-    View view = {name, doctor_text(doctor_section(node, "host"), "boot_id"), NULL};
+    View view = {name, doctor_number(doctor_section(node, "host"), "booted_us"), NULL};
     size_t index;
     json_t *file;
 
@@ -108,7 +110,7 @@ static View view_of(const char *name, json_t *node, const char *vm, const char *
 
 static void check_role(DoctorReport *report, json_t *facts, const char *vm, const char *role)
 {
-    View first = {NULL, NULL, NULL};
+    View first = {NULL, 0, NULL};
     const char *name;
     json_t *node;
 

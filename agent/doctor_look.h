@@ -21,7 +21,7 @@ typedef struct {
 
 void doctor_look_free(gpointer look);
 
-// KNOWN, "boot_id", "cpu_flags" and "machines" (words).
+// KNOWN, "booted_us" (since 1970), "cpu_flags" and "machines" (words).
 json_t *doctor_look_host(gpointer look);
 // {"reached": {NODE: [DEVICE]}}: by this node's fencer; null for a node that it did not tell of.
 json_t *doctor_look_fencing(gpointer look);

@@ -14,11 +14,11 @@
     ",'wwid':'3600a'},{'role':'disk1','path':'/m/d','shared':true,'class':'network','fs':'nfs',"   \
     "'device':" device ",'inode':7,'blocks':9},{'role':'state area','path':'/m/a','shared':true,"  \
     "'class':'network','fs':'nfs','device':" device ",'inode':8,'blocks':9}]"
-#define NODE(name, other, device)                                                                  \
+#define NODE(name, device)                                                                         \
     "'" name "':{'clock':{'offset_ms':3.0,'margin_ms':5.0},"                                       \
     "'host':{'vmferry_version':'1','qemu_version':'7.2','accelerator':'kvm',"                      \
-    "'accelerator_reason':'r','userfaultfd':true,'memory_mib':4096,'boot_id':'" name               \
-    "','cpu_flags':'a b','machines':'pc pc-q35-7.2'},"                                             \
+    "'accelerator_reason':'r','userfaultfd':true,'memory_mib':4096,'booted_us':" device            \
+    "00000,'cpu_flags':'a b','machines':'pc pc-q35-7.2'},"                                         \
     "'corosync':{'crypto_cipher':'aes256','crypto_hash':'sha256','secauth':null,'qdevice':null,"   \
     "'token_ms':3000,'consensus_ms':3600,'nodes':3,'links':2,'two_node':false},"                   \
     "'fencing':{'reached':{'n1':['power'],'n2':['power']}},'crm_verify':{'output':''},"            \
@@ -35,7 +35,7 @@ static const char clean[] =
     "'meta':{'provides':'unfencing'}}],'topology':[]},"
     "'vms':[{'name':'web','meta':{'allow-migrate':'true'},'ops':" OPS ",'definition':"
     "{'machine':'pc-q35-7.2','cpu':'host','memory_mib':2048}}],"
-    "'nodes':{" NODE("n1", "n2", "1") "," NODE("n2", "n1", "2") "}}";
+    "'nodes':{" NODE("n1", "1") "," NODE("n2", "2") "}}";
 
 // One step from the clean facts: PATH (keys and indices, '/' between) becomes VALUE; NULL removes
 // it.
@@ -166,7 +166,7 @@ static const Case cases[] = {
      NULL, // two nodes in one machine: the lab's
      {{"nodes/n1/vm web/files/1/class", "'local'"},
       {"nodes/n2/vm web/files/1/class", "'local'"},
-      {"nodes/n2/host/boot_id", "'n1'"},
+      {"nodes/n2/host/booted_us", "109999"},
       {"nodes/n2/vm web/files/1/device", "1"}},
      0},
     {NULL,
