@@ -85,7 +85,8 @@ static void print_findings(json_t *findings)
         if (!more) {
             g_autofree char *level = g_ascii_strup(output_text(finding, "level"), -1);
             g_autofree char *title = output_clean(output_text(finding, "title"));
-            printf("%-*s%s (%s)\n", INDENT, level, title, output_text(finding, "id"));
+            g_autofree char *id = output_clean(output_text(finding, "id"));
+            printf("%-*s%s (%s)\n", INDENT, level, title, id);
         }
         print_seen(finding, more ? "" : "seen");
         if (next == NULL || !is_same(finding, next)) {
