@@ -11,6 +11,8 @@ enum {
     OUTPUT_MAX = 400,
 };
 
+const char *doctor_root = "";
+
 void doctor_look_free(gpointer data)
 {
     DoctorLook *look = data;
@@ -72,27 +74,43 @@ bool doctor_tool(const char *const *argv, unsigned seconds, char **output, int *
     return true;
 }
 
-char *doctor_line(const char *path)
+char *doctor_file(const char *path)
 {
+    g_autofree char *full = g_strconcat(doctor_root, path, NULL);
     char *text = NULL;
 
-    if (!g_file_get_contents(path, &text, NULL, NULL))
+    (void)g_file_get_contents(full, &text, NULL, NULL);
+    return text;
+}
+
+char *doctor_line(const char *path)
+{
+    char *text = doctor_file(path);
+
+    if (text == NULL)
         return NULL;
     text[strcspn(text, "\n")] = '\0';
     return g_strstrip(text);
+}
+
+GDir *doctor_dir(const char *path)
+{
+    g_autofree char *full = g_strconcat(doctor_root, path, NULL);
+
+    return g_dir_open(full, 0, NULL);
 }
 
 // --- the host ---
 
 static char *cpu_flags(void)
 {
-    g_autofree char *text = NULL;
+    g_autofree char *text = doctor_file("/proc/cpuinfo");
+    g_auto(GStrv) lines = g_strsplit(text != NULL ? text : "", "\n", -1);
 
-    if (!g_file_get_contents("/proc/cpuinfo", &text, NULL, NULL))
-        return NULL;
-    const char *flags = strstr(text, "\nflags");
-    const char *colon = flags != NULL ? strchr(flags, ':') : NULL;
-    return colon != NULL ? g_strstrip(g_strndup(colon + 1, strcspn(colon, "\n") - 1)) : NULL;
+    for (char **line = lines; *line != NULL; line++)
+        if (g_str_has_prefix(*line, "flags") && strchr(*line, ':') != NULL)
+            return g_strdup(g_strstrip(strchr(*line, ':') + 1));
+    return NULL;
 }
 
 // The first word of each line of `-machine help`.

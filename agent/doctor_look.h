@@ -8,6 +8,7 @@
 
 #include <glib.h>
 #include <jansson.h>
+#include <sys/types.h>
 
 // What a look needs to know, all of it its own.
 typedef struct {
@@ -39,12 +40,19 @@ json_t *doctor_look_sbd(gpointer look);
 //  such: "cannot_run", "area_problem", "record", "unsafe_cache"}
 json_t *doctor_look_vm(gpointer look);
 
+// Put before /sys, /proc, /etc and /dev: "" but in tests.
+extern const char *doctor_root;
+
 // Internal to agent/doctor_look_*.c.
 json_t *doctor_problem(const char *format, ...) G_GNUC_PRINTF(1, 2);
 // Runs ARGV[0], of PATH or the usual sbin, for SECONDS at most. False with the reason where it did
 // not run to its end; else OUTPUT (stdout, then stderr; the caller frees) and its exit STATUS.
 bool doctor_tool(const char *const *argv, unsigned seconds, char **output, int *status,
                  GError **error);
-// The file's first line without white space at its ends; NULL where there is none. The caller
-// frees.
-char *doctor_line(const char *path);
+// The file at PATH (below doctor_root); NULL where there is none. The caller frees.
+char *doctor_file(const char *path);
+char *doctor_line(const char *path); // its first line, without white space at the ends
+GDir *doctor_dir(const char *path);
+// What a block device is called by itself, whichever node sees it and by how many paths; NULL where
+// it has no such name. The caller frees.
+char *doctor_wwid(dev_t device);

@@ -26,7 +26,7 @@ static char *attribute(const char *session, const char *name)
 
 json_t *doctor_look_iscsi(gpointer data)
 {
-    g_autoptr(GDir) dir = g_dir_open(SESSIONS, 0, NULL); // there only with the driver
+    g_autoptr(GDir) dir = doctor_dir(SESSIONS); // there only with the driver
     json_t *sessions = json_array();
     const char *name;
 
@@ -52,7 +52,7 @@ json_t *doctor_look_iscsi(gpointer data)
 
 static bool has_maps(void)
 {
-    g_autoptr(GDir) dir = g_dir_open("/sys/block", 0, NULL);
+    g_autoptr(GDir) dir = doctor_dir("/sys/block");
     const char *name;
 
     while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
@@ -135,7 +135,7 @@ json_t *doctor_look_multipath(gpointer data)
 
 static bool sbd_runs(void)
 {
-    g_autoptr(GDir) dir = g_dir_open("/proc", 0, NULL);
+    g_autoptr(GDir) dir = doctor_dir("/proc");
     const char *pid;
 
     while (dir != NULL && (pid = g_dir_read_name(dir)) != NULL) {
@@ -190,21 +190,22 @@ static void add_lun_times(json_t *sbd, const char *devices)
 
 json_t *doctor_look_sbd(gpointer data)
 {
-    g_autofree char *text = NULL;
+    g_autofree char *text = doctor_file(SBD_FILE);
 
     (void)data;
     if (!sbd_runs())
         return json_pack("{s:b}", "running", 0);
-    if (!g_file_get_contents(SBD_FILE, &text, NULL, NULL))
+    if (text == NULL)
         return doctor_problem("%s cannot be read", SBD_FILE);
     g_autofree char *device = variable(text, "SBD_DEVICE");
     g_autofree char *given = variable(text, "SBD_WATCHDOG_DEV");
     g_autofree char *timeout = variable(text, "SBD_WATCHDOG_TIMEOUT");
     g_autofree char *identity = doctor_line("/sys/class/watchdog/watchdog0/identity");
     const char *watchdog = given != NULL ? given : "/dev/watchdog";
+    g_autofree char *path = g_strconcat(doctor_root, watchdog, NULL);
     json_t *sbd =
         json_pack("{s:b, s:o, s:s, s:b, s:o, s:I}", "running", 1, "device", text_or_null(device),
-                  "watchdog_device", watchdog, "watchdog", access(watchdog, F_OK) == 0,
+                  "watchdog_device", watchdog, "watchdog", access(path, F_OK) == 0,
                   "watchdog_identity", text_or_null(identity), "watchdog_timeout_s",
                   (json_int_t)(timeout != NULL ? g_ascii_strtoll(timeout, NULL, 10) : 5));
     if (device != NULL)

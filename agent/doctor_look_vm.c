@@ -74,8 +74,7 @@ static char *wwid_in(const char *directory)
     return NULL;
 }
 
-// What a block device is called by itself, whichever node sees it; NULL where it has no such name.
-static char *wwid(dev_t device)
+char *doctor_wwid(dev_t device)
 {
     g_autofree char *directory =
         g_strdup_printf("/sys/dev/block/%u:%u", major(device), minor(device));
@@ -92,7 +91,7 @@ static char *wwid(dev_t device)
 
 static void add_block(json_t *file, const struct stat *info)
 {
-    g_autofree char *name = wwid(info->st_rdev);
+    g_autofree char *name = doctor_wwid(info->st_rdev);
 
     json_object_set_new(file, "class", json_string("block"));
     json_object_set_new(file, "fs", json_string("a block device"));
@@ -161,7 +160,7 @@ static void look_at_cache(json_t *facts, GPid pid)
     static const char *const unsafe[] = {"cache=unsafe",      "cache=writeback",
                                          "\"no-flush\":true", "\"no-flush\": true",
                                          "\"direct\":false",  "\"direct\": false"};
-    g_autofree char *path = g_strdup_printf("/proc/%d/cmdline", pid);
+    g_autofree char *path = g_strdup_printf("%s/proc/%d/cmdline", doctor_root, pid);
     g_autofree char *text = NULL;
     gsize length;
 
