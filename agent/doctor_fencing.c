@@ -91,6 +91,34 @@ void doctor_rule_node_not_fenced(DoctorReport *report, json_t *facts)
     }
 }
 
+static bool is_device(json_t *facts, const char *id)
+{
+    size_t index;
+    json_t *device;
+
+    json_array_foreach(devices(facts), index,
+                       device) if (g_strcmp0(doctor_text(device, "id"), id) == 0) return true;
+    return false;
+}
+
+void doctor_rule_topology(DoctorReport *report, json_t *facts)
+{
+    size_t i, j;
+    json_t *level, *device;
+
+    json_array_foreach(json_object_get(json_object_get(facts, "cib"), "topology"), i, level)
+        json_array_foreach(json_object_get(level, "devices"), j, device)
+    {
+        const char *id = json_string_value(device);
+
+        // "watchdog" is Pacemaker's own, for self-fencing.
+        if (id != NULL && strcmp(id, "watchdog") != 0 && !is_device(facts, id))
+            doctor_found(report, doctor_text(level, "target"), NULL,
+                         "level %" JSON_INTEGER_FORMAT " has %s, which is no fence device",
+                         doctor_number(level, "index"), id);
+    }
+}
+
 void doctor_rule_no_unfencing(DoctorReport *report, json_t *facts)
 {
     size_t index;
