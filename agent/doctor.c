@@ -144,8 +144,7 @@ static json_t *vms_of(json_t *cib)
     size_t index;
     json_t *found;
 
-    json_array_foreach(json_object_get(cib, "vms"), index, found)
-    {
+    json_array_foreach (json_object_get(cib, "vms"), index, found) {
         const char *text = json_string_value(json_object_get(found, "definition"));
         g_autoptr(GError) error = NULL;
         g_autoptr(HvDefinition) definition = hv_definition_parse(text != NULL ? text : "", &error);
@@ -167,15 +166,15 @@ static json_t *nodes_of(Agent *agent, json_t *cib)
     json_t *nodes = json_object(), *members = agent_cluster_nodes(agent->cluster), *item;
     size_t index;
 
-    json_array_foreach(members, index, item)
-    {
+    json_array_foreach (members, index, item) {
         const char *name = json_string_value(json_object_get(item, "name"));
 
         if (name != NULL)
             json_object_set_new(nodes, name, json_object());
     }
-    json_array_foreach(json_object_get(cib, "nodes"), index, item) if (json_is_string(item))
-        json_object_set_new(nodes, json_string_value(item), json_object());
+    json_array_foreach (json_object_get(cib, "nodes"), index, item)
+        if (json_is_string(item))
+            json_object_set_new(nodes, json_string_value(item), json_object());
     json_decref(members);
     return nodes;
 }
@@ -214,8 +213,7 @@ void agent_service_doctor(Agent *agent, AgentReplyFn reply, gpointer data)
     doctor->left = 1 + 2 * (guint)json_object_size(nodes);
     g_autofree const char **names = g_new(const char *, json_object_size(nodes));
     size_t count = 0;
-    json_object_foreach(nodes, name, node)
-    {
+    json_object_foreach (nodes, name, node) {
         json_object_set_new(node, "problem", json_string("its vmferryd does not answer"));
         names[count++] = name;
     }

@@ -6,10 +6,11 @@
 #include "agent/vm.h"
 
 typedef struct {
-    json_t *corosync;
-    void (*done)(json_t *sections, gpointer data);
+    DoctorCollected done;
     gpointer data;
-} Collect;
+} Waiter;
+
+static GArray *waiters; // for the look that is under way; NULL: none is
 
 static DoctorLook *look_new(Agent *agent)
 {
@@ -20,8 +21,9 @@ static DoctorLook *look_new(Agent *agent)
     size_t index;
     json_t *name;
 
-    json_array_foreach(json_object_get(facts, "nodes"), index, name) if (json_is_string(name))
-        g_ptr_array_add(names, g_strdup(json_string_value(name)));
+    json_array_foreach (json_object_get(facts, "nodes"), index, name)
+        if (json_is_string(name))
+            g_ptr_array_add(names, g_strdup(json_string_value(name)));
     g_ptr_array_add(names, NULL);
     json_decref(facts);
     look->nodes = (char **)g_ptr_array_free(g_steal_pointer(&names), FALSE);
@@ -45,8 +47,7 @@ static void add_vms(Agent *agent, DoctorTasks *tasks)
     size_t index;
     json_t *resource;
 
-    json_array_foreach(resources, index, resource)
-    {
+    json_array_foreach (resources, index, resource) {
         const char *name = json_string_value(json_object_get(resource, "name"));
         const char *text = json_string_value(json_object_get(resource, "definition"));
         HvDefinition *definition = hv_definition_parse(text != NULL ? text : "", NULL);
@@ -65,20 +66,21 @@ static void add_vms(Agent *agent, DoctorTasks *tasks)
 
 static void collected(json_t *sections, gpointer data)
 {
-    Collect *collect = data;
+    g_autoptr(GArray) waiting = g_steal_pointer(&waiters);
+    json_t *corosync = data;
 
-    json_object_set(sections, "corosync", collect->corosync);
-    collect->done(sections, collect->data);
-    json_decref(collect->corosync);
-    g_free(collect);
+    json_object_set_new(sections, "corosync", corosync);
+    for (guint i = 0; i < waiting->len; i++) {
+        const Waiter *waiter = &g_array_index(waiting, Waiter, i);
+
+        waiter->done(sections, waiter->data);
+    }
 }
 
-void doctor_collect(Agent *agent, void (*done)(json_t *sections, gpointer data), gpointer data)
+static void begin(Agent *agent)
 {
     DoctorTasks *tasks = doctor_tasks_new();
-    Collect *collect = g_new(Collect, 1);
 
-    *collect = (Collect){agent_cluster_corosync(agent->cluster), done, data};
     add(tasks, "host", doctor_look_host, look_new(agent));
     add(tasks, "fencing", doctor_look_fencing, look_new(agent));
     add(tasks, "crm_verify", doctor_look_crm_verify, look_new(agent));
@@ -86,5 +88,17 @@ void doctor_collect(Agent *agent, void (*done)(json_t *sections, gpointer data),
     add(tasks, "multipath", doctor_look_multipath, look_new(agent));
     add(tasks, "sbd", doctor_look_sbd, look_new(agent));
     add_vms(agent, tasks);
-    doctor_tasks_run(tasks, DOCTOR_COLLECT_MS, collected, collect);
+    doctor_tasks_run(tasks, DOCTOR_COLLECT_MS, collected, agent_cluster_corosync(agent->cluster));
+}
+
+void doctor_collect(Agent *agent, DoctorCollected done, gpointer data)
+{
+    Waiter waiter = {done, data};
+    bool under_way = waiters != NULL;
+
+    if (!under_way)
+        waiters = g_array_new(FALSE, FALSE, sizeof(Waiter));
+    g_array_append_val(waiters, waiter);
+    if (!under_way)
+        begin(agent);
 }

@@ -7,5 +7,8 @@
 
 enum { DOCTOR_COLLECT_MS = 9 * 1000 }; // what has not come then is unknown
 
-// SECTIONS: {NAME: {...}}, borrowed. DONE is called once, later.
-void doctor_collect(Agent *agent, void (*done)(json_t *sections, gpointer data), gpointer data);
+// SECTIONS: {NAME: {...}}, borrowed.
+typedef void (*DoctorCollected)(json_t *sections, gpointer data);
+
+// DONE is called once, later: with what a look that is already under way finds, where there is one.
+void doctor_collect(Agent *agent, DoctorCollected done, gpointer data);

@@ -11,9 +11,9 @@ static void for_each(DoctorReport *report, json_t *facts,
     const char *name;
     json_t *node;
 
-    json_object_foreach(json_object_get(facts, "nodes"), name,
-                        node) if (doctor_section(node, "corosync") != NULL)
-        check(report, name, doctor_section(node, "corosync"));
+    json_object_foreach (json_object_get(facts, "nodes"), name, node)
+        if (doctor_section(node, "corosync") != NULL)
+            check(report, name, doctor_section(node, "corosync"));
 }
 
 static void check_crypto(DoctorReport *report, const char *node, json_t *corosync)
@@ -39,12 +39,11 @@ void doctor_rule_one_link(DoctorReport *report, json_t *facts)
     const char *name;
     json_t *node;
 
-    json_object_foreach(json_object_get(facts, "nodes"), name,
-                        node) if (doctor_number(doctor_section(node, "corosync"), "links") == 1)
-    {
-        doctor_found(report, NULL, NULL, "a node list with ring0_addr alone (%s)", name);
-        return;
-    }
+    json_object_foreach (json_object_get(facts, "nodes"), name, node)
+        if (doctor_number(doctor_section(node, "corosync"), "links") == 1) {
+            doctor_found(report, NULL, NULL, "a node list with ring0_addr alone (%s)", name);
+            return;
+        }
 }
 
 static void check_long(DoctorReport *report, const char *node, json_t *corosync)

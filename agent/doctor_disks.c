@@ -10,7 +10,7 @@ static void for_each_vm(DoctorReport *report, json_t *facts, CheckVm check)
     size_t index;
     json_t *vm;
 
-    json_array_foreach(json_object_get(facts, "vms"), index, vm)
+    json_array_foreach (json_object_get(facts, "vms"), index, vm)
         check(report, facts, doctor_text(vm, "name"));
 }
 
@@ -20,14 +20,13 @@ static void for_each_node(DoctorReport *report, json_t *facts, CheckNode check)
     const char *name;
     json_t *vm, *node;
 
-    json_array_foreach(json_object_get(facts, "vms"), index, vm)
-        json_object_foreach(json_object_get(facts, "nodes"), name, node)
-    {
-        json_t *seen = doctor_vm_section(node, doctor_text(vm, "name"));
+    json_array_foreach (json_object_get(facts, "vms"), index, vm)
+        json_object_foreach (json_object_get(facts, "nodes"), name, node) {
+            json_t *seen = doctor_vm_section(node, doctor_text(vm, "name"));
 
-        if (seen != NULL)
-            check(report, name, doctor_text(vm, "name"), seen);
-    }
+            if (seen != NULL)
+                check(report, name, doctor_text(vm, "name"), seen);
+        }
 }
 
 // --- the same on all nodes ---
@@ -101,10 +100,10 @@ static View view_of(const char *name, json_t *node, const char *vm, const char *
     size_t index;
     json_t *file;
 
-    json_array_foreach(json_object_get(doctor_vm_section(node, vm), "files"), index,
-                       file) if (g_strcmp0(doctor_text(file, "role"), role) == 0 &&
-                                 json_is_true(json_object_get(file, "shared")) &&
-                                 doctor_text(file, "class") != NULL) view.file = file;
+    json_array_foreach (json_object_get(doctor_vm_section(node, vm), "files"), index, file)
+        if (g_strcmp0(doctor_text(file, "role"), role) == 0 &&
+            json_is_true(json_object_get(file, "shared")) && doctor_text(file, "class") != NULL)
+            view.file = file;
     return view;
 }
 
@@ -114,8 +113,7 @@ static void check_role(DoctorReport *report, json_t *facts, const char *vm, cons
     const char *name;
     json_t *node;
 
-    json_object_foreach(json_object_get(facts, "nodes"), name, node)
-    {
+    json_object_foreach (json_object_get(facts, "nodes"), name, node) {
         View view = view_of(name, node, vm, role);
 
         if (view.file == NULL)
@@ -134,14 +132,13 @@ static void check_shared(DoctorReport *report, json_t *facts, const char *vm)
     size_t index;
     json_t *node, *file;
 
-    json_object_foreach(json_object_get(facts, "nodes"), name, node)
-        json_array_foreach(json_object_get(doctor_vm_section(node, vm), "files"), index, file)
-    {
-        const char *role = doctor_text(file, "role");
+    json_object_foreach (json_object_get(facts, "nodes"), name, node)
+        json_array_foreach (json_object_get(doctor_vm_section(node, vm), "files"), index, file) {
+            const char *role = doctor_text(file, "role");
 
-        if (role != NULL && g_hash_table_add(roles, (gpointer)role))
-            check_role(report, facts, vm, role);
-    }
+            if (role != NULL && g_hash_table_add(roles, (gpointer)role))
+                check_role(report, facts, vm, role);
+        }
 }
 
 void doctor_rule_not_shared(DoctorReport *report, json_t *facts)
@@ -156,10 +153,10 @@ static void check_memory(DoctorReport *report, const char *node, const char *vm,
     size_t index;
     json_t *file;
 
-    json_array_foreach(json_object_get(seen, "files"), index,
-                       file) if (g_strcmp0(doctor_text(file, "class"), "memory") == 0)
-        doctor_found(report, node, vm, "%s lies on %s", doctor_text(file, "path"),
-                     doctor_text(file, "fs"));
+    json_array_foreach (json_object_get(seen, "files"), index, file)
+        if (g_strcmp0(doctor_text(file, "class"), "memory") == 0)
+            doctor_found(report, node, vm, "%s lies on %s", doctor_text(file, "path"),
+                         doctor_text(file, "fs"));
 }
 
 void doctor_rule_in_memory(DoctorReport *report, json_t *facts)
@@ -229,14 +226,15 @@ static void check_overlap(DoctorReport *report, const char *node, const char *vm
     json_t *files = json_object_get(seen, "files"), *area = NULL, *file;
     size_t index;
 
-    json_array_foreach(files, index, file) if (g_strcmp0(doctor_text(file, "role"), "state area") ==
-                                               0) area = file;
-    json_array_foreach(files, index, file) if (area != NULL && file != area &&
-                                               doctor_text(area, "class") != NULL &&
-                                               same_file(file, area))
-        doctor_found(report, node, vm, "state area %s is the same as %s %s",
-                     doctor_text(area, "path"), doctor_text(file, "role"),
-                     doctor_text(file, "path"));
+    json_array_foreach (files, index, file)
+        if (g_strcmp0(doctor_text(file, "role"), "state area") == 0)
+            area = file;
+    json_array_foreach (files, index, file)
+        if (area != NULL && file != area && doctor_text(area, "class") != NULL &&
+            same_file(file, area))
+            doctor_found(report, node, vm, "state area %s is the same as %s %s",
+                         doctor_text(area, "path"), doctor_text(file, "role"),
+                         doctor_text(file, "path"));
 }
 
 void doctor_rule_area_on_disk(DoctorReport *report, json_t *facts)

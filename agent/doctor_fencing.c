@@ -30,9 +30,9 @@ static json_t *any_corosync(json_t *facts)
     const char *name;
     json_t *node;
 
-    json_object_foreach(json_object_get(facts, "nodes"), name,
-                        node) if (doctor_section(node, "corosync") !=
-                                  NULL) return doctor_section(node, "corosync");
+    json_object_foreach (json_object_get(facts, "nodes"), name, node)
+        if (doctor_section(node, "corosync") != NULL)
+            return doctor_section(node, "corosync");
     return NULL;
 }
 
@@ -58,8 +58,7 @@ static bool reached(json_t *facts, const char *target, bool *known)
     json_t *node;
 
     *known = false;
-    json_object_foreach(json_object_get(facts, "nodes"), name, node)
-    {
+    json_object_foreach (json_object_get(facts, "nodes"), name, node) {
         json_t *all = json_object_get(doctor_section(node, "fencing"), "reached");
         json_t *list = json_object_get(all, target);
 
@@ -78,8 +77,7 @@ void doctor_rule_node_not_fenced(DoctorReport *report, json_t *facts)
 
     if (!stonith_enabled(facts) || self_fencing(facts) || json_array_size(devices(facts)) == 0)
         return; // told by another rule, or needs no device
-    json_array_foreach(node_names(facts), index, name)
-    {
+    json_array_foreach (node_names(facts), index, name) {
         const char *node = json_string_value(name);
 
         if (reached(facts, node, &known))
@@ -96,8 +94,9 @@ static bool is_device(json_t *facts, const char *id)
     size_t index;
     json_t *device;
 
-    json_array_foreach(devices(facts), index,
-                       device) if (g_strcmp0(doctor_text(device, "id"), id) == 0) return true;
+    json_array_foreach (devices(facts), index, device)
+        if (g_strcmp0(doctor_text(device, "id"), id) == 0)
+            return true;
     return false;
 }
 
@@ -106,17 +105,16 @@ void doctor_rule_topology(DoctorReport *report, json_t *facts)
     size_t i, j;
     json_t *level, *device;
 
-    json_array_foreach(json_object_get(json_object_get(facts, "cib"), "topology"), i, level)
-        json_array_foreach(json_object_get(level, "devices"), j, device)
-    {
-        const char *id = json_string_value(device);
+    json_array_foreach (json_object_get(json_object_get(facts, "cib"), "topology"), i, level)
+        json_array_foreach (json_object_get(level, "devices"), j, device) {
+            const char *id = json_string_value(device);
 
-        // "watchdog" is Pacemaker's own, for self-fencing.
-        if (id != NULL && strcmp(id, "watchdog") != 0 && !is_device(facts, id))
-            doctor_found(report, doctor_text(level, "target"), NULL,
-                         "level %" JSON_INTEGER_FORMAT " has %s, which is no fence device",
-                         doctor_number(level, "index"), id);
-    }
+            // "watchdog" is Pacemaker's own, for self-fencing.
+            if (id != NULL && strcmp(id, "watchdog") != 0 && !is_device(facts, id))
+                doctor_found(report, doctor_text(level, "target"), NULL,
+                             "level %" JSON_INTEGER_FORMAT " has %s, which is no fence device",
+                             doctor_number(level, "index"), id);
+        }
 }
 
 void doctor_rule_no_unfencing(DoctorReport *report, json_t *facts)
@@ -124,8 +122,7 @@ void doctor_rule_no_unfencing(DoctorReport *report, json_t *facts)
     size_t index;
     json_t *device;
 
-    json_array_foreach(devices(facts), index, device)
-    {
+    json_array_foreach (devices(facts), index, device) {
         const char *agent = doctor_text(device, "agent");
         const char *provides = doctor_text(json_object_get(device, "meta"), "provides");
 
@@ -143,8 +140,7 @@ void doctor_rule_watchdog_without_sbd(DoctorReport *report, json_t *facts)
 
     if (!self_fencing(facts))
         return;
-    json_object_foreach(json_object_get(facts, "nodes"), name, node)
-    {
+    json_object_foreach (json_object_get(facts, "nodes"), name, node) {
         json_t *sbd = doctor_section(node, "sbd");
 
         if (sbd != NULL && !json_is_true(json_object_get(sbd, "running")))
@@ -190,8 +186,7 @@ static bool has_delay(json_t *facts)
 
     if (doctor_ms(priority, 0) > 0)
         return true;
-    json_array_foreach(devices(facts), index, device)
-    {
+    json_array_foreach (devices(facts), index, device) {
         json_t *params = json_object_get(device, "params");
         const char *base = doctor_text(params, "pcmk_delay_base");
 
@@ -228,8 +223,7 @@ void doctor_rule_cib_invalid(DoctorReport *report, json_t *facts)
     const char *name;
     json_t *node;
 
-    json_object_foreach(json_object_get(facts, "nodes"), name, node)
-    {
+    json_object_foreach (json_object_get(facts, "nodes"), name, node) {
         const char *output = doctor_text(doctor_section(node, "crm_verify"), "output");
 
         if (output == NULL)

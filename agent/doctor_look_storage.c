@@ -80,12 +80,11 @@ static json_t *map_facts(json_t *map)
     size_t i, j;
     json_t *group, *path;
 
-    json_array_foreach(json_object_get(map, "path_groups"), i, group)
-        json_array_foreach(json_object_get(group, "paths"), j, path)
-    {
-        paths++;
-        down += is_down(path);
-    }
+    json_array_foreach (json_object_get(map, "path_groups"), i, group)
+        json_array_foreach (json_object_get(group, "paths"), j, path) {
+            paths++;
+            down += is_down(path);
+        }
     return json_pack("{s:O?, s:O?, s:I, s:I}", "name", json_object_get(map, "name"), "queueing",
                      json_object_get(map, "queueing"), "paths", paths, "down", down);
 }
@@ -123,7 +122,7 @@ json_t *doctor_look_multipath(gpointer data)
         return doctor_problem("%s",
                               error != NULL ? error->message : "multipathd's maps are no JSON");
     }
-    json_array_foreach(json_object_get(answer, "maps"), index, map)
+    json_array_foreach (json_object_get(answer, "maps"), index, map)
         json_array_append_new(maps, map_facts(map));
     json_decref(answer);
     return json_pack("{s:o, s:b}", "maps", maps, "reservation_key",

@@ -24,8 +24,7 @@ static void check_sections(DoctorReport *report, json_t *facts, const char *node
 
     for (const char *const *section = doctor_sections; *section != NULL; section++)
         check_section(report, node, all, *section);
-    json_array_foreach(json_object_get(facts, "vms"), index, vm)
-    {
+    json_array_foreach (json_object_get(facts, "vms"), index, vm) {
         g_autofree char *section = g_strconcat("vm ", doctor_text(vm, "name"), NULL);
 
         if (json_is_object(json_object_get(vm, "definition")))
@@ -40,8 +39,7 @@ void doctor_rule_not_looked_at(DoctorReport *report, json_t *facts)
 
     if (!json_is_object(json_object_get(facts, "cib")))
         doctor_unknown(report, NULL, NULL, "Pacemaker's configuration: Pacemaker does not answer");
-    json_object_foreach(json_object_get(facts, "nodes"), name, node)
-    {
+    json_object_foreach (json_object_get(facts, "nodes"), name, node) {
         const char *problem = doctor_text(node, "problem");
 
         if (problem != NULL)
@@ -56,8 +54,7 @@ void doctor_rule_clock_apart(DoctorReport *report, json_t *facts)
     const char *name;
     json_t *node;
 
-    json_object_foreach(json_object_get(facts, "nodes"), name, node)
-    {
+    json_object_foreach (json_object_get(facts, "nodes"), name, node) {
         json_t *clock = json_object_get(node, "clock");
         double offset = json_number_value(json_object_get(clock, "offset_ms"));
         double margin = json_number_value(json_object_get(clock, "margin_ms"));
@@ -81,8 +78,7 @@ static void check_same(DoctorReport *report, json_t *facts, const char *key)
     bool differs = false;
     json_t *node;
 
-    json_object_foreach(json_object_get(facts, "nodes"), name, node)
-    {
+    json_object_foreach (json_object_get(facts, "nodes"), name, node) {
         const char *value = doctor_text(doctor_section(node, "host"), key);
 
         if (value == NULL)
@@ -115,8 +111,7 @@ void doctor_rule_no_kvm(DoctorReport *report, json_t *facts)
     const char *name, *reason = NULL;
     json_t *node;
 
-    json_object_foreach(json_object_get(facts, "nodes"), name, node)
-    {
+    json_object_foreach (json_object_get(facts, "nodes"), name, node) {
         json_t *host = doctor_section(node, "host");
         const char *accelerator = doctor_text(host, "accelerator");
 
@@ -156,8 +151,7 @@ static void check_cpus(DoctorReport *report, json_t *facts, const char *vm)
     const char *first = NULL, *flags = NULL, *name;
     json_t *node;
 
-    json_object_foreach(json_object_get(facts, "nodes"), name, node)
-    {
+    json_object_foreach (json_object_get(facts, "nodes"), name, node) {
         const char *found = doctor_text(doctor_section(node, "host"), "cpu_flags");
 
         if (found == NULL)
@@ -181,8 +175,7 @@ void doctor_rule_cpu_differs(DoctorReport *report, json_t *facts)
     size_t index;
     json_t *vm;
 
-    json_array_foreach(json_object_get(facts, "vms"), index, vm)
-    {
+    json_array_foreach (json_object_get(facts, "vms"), index, vm) {
         const char *cpu = doctor_text(json_object_get(vm, "definition"), "cpu");
 
         if (cpu != NULL && (g_str_has_prefix(cpu, "host") || g_str_has_prefix(cpu, "max")))
@@ -196,12 +189,10 @@ void doctor_rule_machine_missing(DoctorReport *report, json_t *facts)
     size_t index;
     json_t *node, *vm;
 
-    json_object_foreach(json_object_get(facts, "nodes"), name, node)
-    {
+    json_object_foreach (json_object_get(facts, "nodes"), name, node) {
         const char *machines = doctor_text(doctor_section(node, "host"), "machines");
 
-        json_array_foreach(json_object_get(facts, "vms"), index, vm)
-        {
+        json_array_foreach (json_object_get(facts, "vms"), index, vm) {
             const char *machine = doctor_text(json_object_get(vm, "definition"), "machine");
 
             if (machines != NULL && machine != NULL && !has_word(machines, machine))
@@ -216,10 +207,9 @@ void doctor_rule_no_userfaultfd(DoctorReport *report, json_t *facts)
     const char *name;
     json_t *node;
 
-    json_object_foreach(
-        json_object_get(facts, "nodes"), name,
-        node) if (json_is_false(json_object_get(doctor_section(node, "host"), "userfaultfd")))
-        doctor_found(report, name, NULL, "the system call is refused");
+    json_object_foreach (json_object_get(facts, "nodes"), name, node)
+        if (json_is_false(json_object_get(doctor_section(node, "host"), "userfaultfd")))
+            doctor_found(report, name, NULL, "the system call is refused");
 }
 
 void doctor_rule_memory_n_1(DoctorReport *report, json_t *facts)
@@ -229,8 +219,7 @@ void doctor_rule_memory_n_1(DoctorReport *report, json_t *facts)
     size_t index;
     json_t *node, *vm;
 
-    json_object_foreach(json_object_get(facts, "nodes"), name, node)
-    {
+    json_object_foreach (json_object_get(facts, "nodes"), name, node) {
         json_int_t memory = doctor_number(doctor_section(node, "host"), "memory_mib");
 
         if (memory == 0)
@@ -238,10 +227,9 @@ void doctor_rule_memory_n_1(DoctorReport *report, json_t *facts)
         all += memory;
         largest = MAX(largest, memory);
     }
-    json_array_foreach(
-        json_object_get(facts, "vms"), index,
-        vm) if (g_strcmp0(doctor_text(json_object_get(vm, "meta"), "target-role"), "Stopped") != 0)
-        needed += doctor_number(json_object_get(vm, "definition"), "memory_mib");
+    json_array_foreach (json_object_get(facts, "vms"), index, vm)
+        if (g_strcmp0(doctor_text(json_object_get(vm, "meta"), "target-role"), "Stopped") != 0)
+            needed += doctor_number(json_object_get(vm, "definition"), "memory_mib");
     if (needed > all - largest)
         doctor_found(report, NULL, NULL,
                      "the VMs need %" JSON_INTEGER_FORMAT

@@ -12,8 +12,8 @@ static void for_each(DoctorReport *report, json_t *facts, const char *section, c
     size_t index;
     json_t *node, *item;
 
-    json_object_foreach(json_object_get(facts, "nodes"), name, node)
-        json_array_foreach(json_object_get(doctor_section(node, section), array), index, item)
+    json_object_foreach (json_object_get(facts, "nodes"), name, node)
+        json_array_foreach (json_object_get(doctor_section(node, section), array), index, item)
             check(report, name, item);
 }
 
@@ -75,8 +75,9 @@ static bool fences_by(json_t *facts, const char *agent)
     size_t index;
     json_t *device;
 
-    json_array_foreach(json_object_get(json_object_get(facts, "cib"), "fencing"), index,
-                       device) if (g_strcmp0(doctor_text(device, "agent"), agent) == 0) return true;
+    json_array_foreach (json_object_get(json_object_get(facts, "cib"), "fencing"), index, device)
+        if (g_strcmp0(doctor_text(device, "agent"), agent) == 0)
+            return true;
     return false;
 }
 
@@ -87,10 +88,9 @@ void doctor_rule_multipath_no_key(DoctorReport *report, json_t *facts)
 
     if (!fences_by(facts, "fence_mpath"))
         return;
-    json_object_foreach(json_object_get(facts, "nodes"), name,
-                        node) if (json_is_false(json_object_get(doctor_section(node, "multipath"),
-                                                                "reservation_key")))
-        doctor_found(report, name, NULL, "multipathd's configuration has no reservation_key");
+    json_object_foreach (json_object_get(facts, "nodes"), name, node)
+        if (json_is_false(json_object_get(doctor_section(node, "multipath"), "reservation_key")))
+            doctor_found(report, name, NULL, "multipathd's configuration has no reservation_key");
 }
 
 static void for_each_sbd(DoctorReport *report, json_t *facts, CheckItem check)
@@ -98,8 +98,7 @@ static void for_each_sbd(DoctorReport *report, json_t *facts, CheckItem check)
     const char *name;
     json_t *node;
 
-    json_object_foreach(json_object_get(facts, "nodes"), name, node)
-    {
+    json_object_foreach (json_object_get(facts, "nodes"), name, node) {
         json_t *sbd = doctor_section(node, "sbd");
 
         if (json_is_true(json_object_get(sbd, "running")))
@@ -170,8 +169,7 @@ void doctor_rule_sbd_timeouts(DoctorReport *report, json_t *facts)
     const char *name;
     json_t *node;
 
-    json_object_foreach(json_object_get(facts, "nodes"), name, node)
-    {
+    json_object_foreach (json_object_get(facts, "nodes"), name, node) {
         json_t *sbd = doctor_section(node, "sbd");
 
         if (!json_is_true(json_object_get(sbd, "running")))

@@ -15,7 +15,8 @@ static void for_each(DoctorReport *report, json_t *facts,
     size_t index;
     json_t *vm;
 
-    json_array_foreach(json_object_get(facts, "vms"), index, vm) check(report, facts, vm);
+    json_array_foreach (json_object_get(facts, "vms"), index, vm)
+        check(report, facts, vm);
 }
 
 static void check_definition(DoctorReport *report, json_t *facts, json_t *vm)
@@ -41,9 +42,10 @@ static json_t *find_op(json_t *vm, const char *name)
     size_t index;
     json_t *op;
 
-    json_array_foreach(json_object_get(vm, "ops"), index,
-                       op) if (g_strcmp0(doctor_text(op, "name"), name) == 0 &&
-                               (strcmp(name, "monitor") != 0 || recurs(op))) return op;
+    json_array_foreach (json_object_get(vm, "ops"), index, op)
+        if (g_strcmp0(doctor_text(op, "name"), name) == 0 &&
+            (strcmp(name, "monitor") != 0 || recurs(op)))
+            return op;
     return NULL;
 }
 

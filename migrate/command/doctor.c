@@ -77,8 +77,7 @@ static void print_findings(json_t *findings)
     json_t *before = NULL, *finding;
     size_t index;
 
-    json_array_foreach(findings, index, finding)
-    {
+    json_array_foreach (findings, index, finding) {
         bool more = before != NULL && is_same(before, finding);
         json_t *next = json_array_get(findings, index + 1);
 
@@ -112,8 +111,8 @@ static char *count_levels(json_t *findings)
         size_t index;
         json_t *finding;
 
-        json_array_foreach(findings, index, finding) count +=
-            g_strcmp0(text(finding, "level"), levels[i][0]) == 0;
+        json_array_foreach (findings, index, finding)
+            count += g_strcmp0(text(finding, "level"), levels[i][0]) == 0;
         if (count == 0)
             continue;
         g_autofree char *one = format_count(count, levels[i][1], levels[i][2]);

@@ -5,9 +5,10 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import time
 
-from cluster import NODES, Vm, wait_for
+from cluster import NODES, TOP, Vm, wait_for
 from faults import Injector
 
 ANSWER_S = 15  # CLIENT_GET_MS
@@ -90,6 +91,17 @@ def test_doctor_sound(cluster):
     is_sound(cluster)
     vm.remove()
     is_sound(cluster)
+
+
+def test_doctor_asked_by_several(cluster):
+    """A monitoring system on each node asks at the same time: all have the same answer."""
+    command = TOP / "build/release/migrate/command/vmferry"
+    urls = os.environ["VMFERRY_URL"].split(",") * 2
+    asked = [subprocess.Popen([command, "--url", url, "--json", "doctor"], stdout=subprocess.PIPE)
+             for url in urls]
+    for process in asked:
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, out.decode()
 
 
 def test_doctor_fencing(cluster):

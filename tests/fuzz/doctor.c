@@ -27,10 +27,10 @@ static bool is_incomplete(json_t *facts)
 {
     const char *name;
     json_t *node;
-    json_object_foreach(json_object_get(facts, "nodes"), name,
-                        node) for (const char *const *section = doctor_sections; *section != NULL;
-                                   section++) if (doctor_section(node, *section) ==
-                                                  NULL) return true;
+    json_object_foreach (json_object_get(facts, "nodes"), name, node)
+        for (const char *const *section = doctor_sections; *section != NULL; section++)
+            if (doctor_section(node, *section) == NULL)
+                return true;
     return !json_is_object(json_object_get(facts, "cib"));
 }
 
@@ -44,7 +44,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     json_t *report = doctor_judge(facts);
     const char *verdict = doctor_text(report, "verdict");
     FUZZ_REQUIRE(verdict != NULL, "no verdict");
-    json_array_foreach(json_object_get(report, "findings"), index, finding) check_finding(finding);
+    json_array_foreach (json_object_get(report, "findings"), index, finding)
+        check_finding(finding);
     FUZZ_REQUIRE(!is_incomplete(facts) ||
                      (strcmp(verdict, "clean") != 0 && strcmp(verdict, "note") != 0),
                  "%s, and not all was looked at", verdict);
