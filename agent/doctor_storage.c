@@ -2,6 +2,10 @@
 // Rules about the nodes' paths to storage and about sbd.
 #include "agent/doctor_facts.h"
 
+enum {
+    FAILOVER_MAX_S = 20
+}; // with the 10 s of the noop's: less than a guest's own disk timeout, 30 s
+
 typedef void (*CheckItem)(DoctorReport *report, const char *node, json_t *item);
 
 // CHECK for each element of ARRAY in SECTION of each node.
@@ -30,6 +34,28 @@ static void check_replacement(DoctorReport *report, const char *node, json_t *se
 void doctor_rule_iscsi_timeout(DoctorReport *report, json_t *facts)
 {
     for_each(report, facts, "iscsi", "sessions", check_replacement);
+}
+
+// Where the node has multipath maps; multipathd itself shortens the sessions that it knows.
+void doctor_rule_iscsi_failover(DoctorReport *report, json_t *facts)
+{
+    const char *name;
+    size_t index;
+    json_t *node, *session;
+
+    json_object_foreach (json_object_get(facts, "nodes"), name, node) {
+        json_t *maps = json_object_get(doctor_section(node, "multipath"), "maps");
+        json_t *sessions = json_object_get(doctor_section(node, "iscsi"), "sessions");
+
+        json_array_foreach (sessions, index, session) {
+            json_int_t seconds = doctor_number(session, "recovery_tmo");
+
+            if (json_array_size(maps) > 0 && (seconds < 0 || seconds > FAILOVER_MAX_S))
+                doctor_found(report, name, NULL,
+                             "session to %s: replacement_timeout %" JSON_INTEGER_FORMAT " s",
+                             doctor_text(session, "target"), seconds);
+        }
+    }
 }
 
 static void check_session(DoctorReport *report, const char *node, json_t *session)

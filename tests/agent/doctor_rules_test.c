@@ -22,7 +22,7 @@
     "'corosync':{'crypto_cipher':'aes256','crypto_hash':'sha256','secauth':null,'qdevice':null,"   \
     "'token_ms':3000,'consensus_ms':3600,'nodes':3,'links':2,'two_node':false},"                   \
     "'fencing':{'reached':{'n1':['power'],'n2':['power']}},'crm_verify':{'output':''},"            \
-    "'iscsi':{'sessions':[{'target':'t','state':'LOGGED_IN','recovery_tmo':120}]},"                \
+    "'iscsi':{'sessions':[{'target':'t','state':'LOGGED_IN','recovery_tmo':20}]},"                 \
     "'multipath':{'maps':[{'name':'m','queueing':'off','paths':2,'down':0}],"                      \
     "'reservation_key':true},"                                                                     \
     "'sbd':{'running':true,'device':null,'watchdog_device':'/dev/watchdog','watchdog':true,"       \
@@ -190,8 +190,13 @@ static const Case cases[] = {
      {{"nodes/n1/vm web/files/1/inode", "8"}, {"nodes/n2/vm web/files/1/inode", "8"}},
      2},
     {"area-quarantined", "warning", {{"nodes/n1/vm web/record", "'quarantined'"}}, 0},
-    {"iscsi-timeout", "warning", {{"nodes/n1/iscsi/sessions/0/recovery_tmo", "161"}}, 0},
-    {"iscsi-timeout", "warning", {{"nodes/n1/iscsi/sessions/0/recovery_tmo", "-1"}}, 0},
+    {"iscsi-timeout", "warning", {{"nodes/n1/iscsi/sessions/0/recovery_tmo", "161"}}, 2},
+    {"iscsi-timeout", "warning", {{"nodes/n1/iscsi/sessions/0/recovery_tmo", "-1"}}, 2},
+    {"iscsi-slow-failover", "warning", {{"nodes/n1/iscsi/sessions/0/recovery_tmo", "120"}}, 0},
+    {NULL,
+     NULL,
+     {{"nodes/n1/iscsi/sessions/0/recovery_tmo", "120"}, {"nodes/n1/multipath/maps", "[]"}},
+     0},
     {"iscsi-session-down", "warning", {{"nodes/n1/iscsi/sessions/0/state", "'FAILED'"}}, 0},
     {"multipath-queue", "warning", {{"nodes/n1/multipath/maps/0/queueing", "'on'"}}, 0},
     {"multipath-path-down", "warning", {{"nodes/n1/multipath/maps/0/down", "1"}}, 0},
