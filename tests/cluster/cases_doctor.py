@@ -9,7 +9,8 @@ import subprocess
 import time
 
 from cluster import NODES, TOP, Vm, wait_for
-from faults import Injector
+from faults import Injector, watched_vm
+from phases import begin_move
 
 ANSWER_S = 15  # CLIENT_GET_MS
 CHANGE_S = 5  # until each vmferryd has seen a change of the CIB, and Pacemaker's fencers, too
@@ -87,7 +88,16 @@ def without(cluster, xpath, parent):
 
 
 def test_doctor_sound(cluster):
-    vm = Vm(cluster, "sound").define()
+    """With a VM on a LUN and on an image, at rest, while it moves, and on another node."""
+    vm = watched_vm(cluster, "sound").define()
+    is_sound(cluster)
+    target = next(node for node in NODES if node != cluster.node_of("sound"))
+    move = begin_move(vm, target)
+    wait_for("the save to begin",
+             lambda: cluster.show("sound").get("record_state") in ("saving", "sealed"), 30, 0.02)
+    is_sound(cluster)
+    assert move.wait(timeout=120) == 0
+    assert cluster.node_of("sound") == target
     is_sound(cluster)
     vm.remove()
     is_sound(cluster)
