@@ -56,7 +56,9 @@ def kill_in_phase(cluster, vm, side, phase):
     killer = Killer(cluster, source if side == "source" else target)
     phases = Phases(cluster, vm.name)
     move = begin_move(vm, target)
-    assert phases.wait(phase, 60, move), f"the phase {phase} was not seen"
+    if not phases.wait(phase, 60, move):
+        move.terminate()
+        raise AssertionError(f"the phase {phase} was not seen: {move.communicate()[1].strip()}")
     killer.strike()
     move.communicate()
     phases.close()
