@@ -14,6 +14,7 @@ typedef struct {
 
 static const Route routes[] = {
     {"GET", "/v1/cluster", api_get_cluster},
+    {"GET", "/v1/doctor", api_get_doctor},
     {"GET", "/v1/nodes", api_get_nodes},
     {"GET", "/v1/nodes/*", api_get_node},
     {"PUT", "/v1/nodes/*/standby", api_put_standby},

@@ -12,6 +12,7 @@ typedef void (*ApiHandler)(HttpRequest *request, const char *name);
 
 // api_cluster.c
 void api_get_cluster(HttpRequest *request, const char *name);
+void api_get_doctor(HttpRequest *request, const char *name);
 void api_get_nodes(HttpRequest *request, const char *name);
 void api_get_node(HttpRequest *request, const char *name);
 void api_put_standby(HttpRequest *request, const char *name);

@@ -10,6 +10,13 @@ void api_get_cluster(HttpRequest *request, const char *name)
     http_answer_json(request, MHD_HTTP_OK, agent_service_cluster(request->http->agent));
 }
 
+void api_get_doctor(HttpRequest *request, const char *name)
+{
+    (void)name;
+    agent_service_doctor(request->http->agent, http_reply,
+                         http_request_expect(request, MHD_HTTP_OK));
+}
+
 void api_get_nodes(HttpRequest *request, const char *name)
 {
     (void)name;

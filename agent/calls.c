@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "agent/calls.h"
 
+#include "agent/doctor.h"
 #include "agent/migrate.h"
 
 #include <string.h>
@@ -27,6 +28,10 @@ void agent_calls_serve(Agent *agent, const char *op, json_t *args, AgentReplyFn 
                               data);
     } else if (op != NULL && name != NULL && strcmp(op, "stop-mode") == 0) {
         stop_mode(agent, name, json_string_value(json_object_get(args, "mode")), reply, data);
+    } else if (op != NULL && strcmp(op, "clock") == 0) {
+        agent_doctor_clock(agent, reply, data);
+    } else if (op != NULL && strcmp(op, "inspect") == 0) {
+        agent_doctor_inspect(agent, reply, data);
     } else {
         g_autoptr(GError) error =
             g_error_new(AGENT_ERROR, AGENT_ERROR_INVALID,

@@ -4,6 +4,7 @@
 
 #include "agent/agent.h"
 
-// Serves OP with ARGS (borrowed): "migrate" {"vm","to"}, "stop-mode" {"vm","mode"}.
+// Serves OP with ARGS (borrowed): "migrate" {"vm","to"}, "stop-mode" {"vm","mode"}; "clock" and
+// "inspect" {} (agent/doctor.h).
 void agent_calls_serve(Agent *agent, const char *op, json_t *args, AgentReplyFn reply,
                        gpointer data);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "agent/cib_xml.h"
+#include "agent/cib_facts.h"
+#include "agent/cib_tree.h"
 #include <string.h>
 
 #define PREFERENCE_PREFIX "vmferry-move-"
@@ -51,46 +53,17 @@ static void node_ids_free(gpointer data)
 
 // Reading -----------------------------------------------------------------------------------------
 
-static bool is(const xmlNode *node, const char *name)
-{
-    return node->type == XML_ELEMENT_NODE && strcmp((const char *)node->name, name) == 0;
-}
-
-// Borrowed from the tree, unlike xmlGetProp's; CIB attributes have no entities or DTD defaults.
-static const char *attribute(const xmlNode *node, const char *name)
-{
-    const xmlAttr *found = node ? xmlHasProp((xmlNode *)node, (const xmlChar *)name) : NULL;
-
-    return found && found->children ? (const char *)found->children->content : NULL;
-}
-
 static const char *attribute_or(const xmlNode *node, const char *name, const char *fallback)
 {
-    const char *value = attribute(node, name);
+    const char *value = cib_attribute(node, name);
 
     return value ? value : fallback;
 }
 
-static const xmlNode *child(const xmlNode *parent, const char *name)
-{
-    for (const xmlNode *node = parent ? parent->children : NULL; node; node = node->next)
-        if (is(node, name))
-            return node;
-    return NULL;
-}
-
-static const xmlNode *next(const xmlNode *node, const char *name)
-{
-    while ((node = node->next))
-        if (is(node, name))
-            return node;
-    return NULL;
-}
-
 static const xmlNode *nvpair(const xmlNode *set, const char *name)
 {
-    for (const xmlNode *pair = child(set, "nvpair"); pair; pair = next(pair, "nvpair"))
-        if (g_strcmp0(attribute(pair, "name"), name) == 0)
+    for (const xmlNode *pair = cib_child(set, "nvpair"); pair; pair = cib_next(pair, "nvpair"))
+        if (g_strcmp0(cib_attribute(pair, "name"), name) == 0)
             return pair;
     return NULL;
 }
@@ -102,7 +75,7 @@ static const xmlNode *find_pair(const xmlNode *parent, const char *set_name, con
 {
     const xmlNode *plain = NULL;
 
-    for (const xmlNode *set = child(parent, set_name); set; set = next(set, set_name)) {
+    for (const xmlNode *set = cib_child(parent, set_name); set; set = cib_next(set, set_name)) {
         const xmlNode *pair = nvpair(set, name);
 
         if (pair) {
@@ -110,7 +83,7 @@ static const xmlNode *find_pair(const xmlNode *parent, const char *set_name, con
                 *out_set = set;
             return pair;
         }
-        if (!plain && !child(set, "rule"))
+        if (!plain && !cib_child(set, "rule"))
             plain = set;
     }
     if (out_set)
@@ -120,7 +93,7 @@ static const xmlNode *find_pair(const xmlNode *parent, const char *set_name, con
 
 static const char *find_value(const xmlNode *parent, const char *set_name, const char *name)
 {
-    return attribute(find_pair(parent, set_name, name, NULL), "value");
+    return cib_attribute(find_pair(parent, set_name, name, NULL), "value");
 }
 
 // As Pacemaker reads booleans (crm_str_to_boolean).
@@ -148,9 +121,9 @@ static bool state_set(const char *value, const char *word)
 
 static bool is_virtual_machine(const xmlNode *primitive)
 {
-    return g_strcmp0(attribute(primitive, "class"), "ocf") == 0 &&
-           g_strcmp0(attribute(primitive, "provider"), "vmferry") == 0 &&
-           g_strcmp0(attribute(primitive, "type"), "VirtualMachine") == 0;
+    return g_strcmp0(cib_attribute(primitive, "class"), "ocf") == 0 &&
+           g_strcmp0(cib_attribute(primitive, "provider"), "vmferry") == 0 &&
+           g_strcmp0(cib_attribute(primitive, "type"), "VirtualMachine") == 0;
 }
 
 static void parse_resource(CibSnapshot *snapshot, const xmlNode *primitive, bool managed)
@@ -170,11 +143,11 @@ static void parse_resource(CibSnapshot *snapshot, const xmlNode *primitive, bool
                           json_pack("{s:s, s:s, s:s, s:b}", "name", name, "definition",
                                     attribute_or(definition, "value", ""), "target_role",
                                     stopped ? "Stopped" : "Started", "managed", managed));
-    ids->definition_set = g_strdup(attribute(parameters, "id"));
-    ids->definition_pair = g_strdup(attribute(definition, "id"));
-    ids->meta_set = g_strdup(attribute(meta, "id"));
-    ids->role_pair = g_strdup(attribute(role, "id"));
-    ids->epoch_pair = g_strdup(attribute(epoch, "id"));
+    ids->definition_set = g_strdup(cib_attribute(parameters, "id"));
+    ids->definition_pair = g_strdup(cib_attribute(definition, "id"));
+    ids->meta_set = g_strdup(cib_attribute(meta, "id"));
+    ids->role_pair = g_strdup(cib_attribute(role, "id"));
+    ids->epoch_pair = g_strdup(cib_attribute(epoch, "id"));
     ids->epoch = g_ascii_strtoull(attribute_or(epoch, "value", "0"), NULL, 10);
     g_hash_table_replace(snapshot->resource_ids, g_strdup(name), ids);
 }
@@ -183,18 +156,18 @@ static void parse_resource(CibSnapshot *snapshot, const xmlNode *primitive, bool
 static void parse_resources(CibSnapshot *snapshot, const xmlNode *parent, bool managed)
 {
     for (const xmlNode *node = parent ? parent->children : NULL; node; node = node->next) {
-        if (is(node, "primitive") && is_virtual_machine(node))
+        if (cib_is(node, "primitive") && is_virtual_machine(node))
             parse_resource(snapshot, node, managed);
-        else if (is(node, "group") || is(node, "clone") || is(node, "master"))
+        else if (cib_is(node, "group") || cib_is(node, "clone") || cib_is(node, "master"))
             parse_resources(snapshot, node, managed);
     }
 }
 
 static const xmlNode *find_node_state(const xmlNode *status, const char *id)
 {
-    for (const xmlNode *state = child(status, "node_state"); state;
-         state = next(state, "node_state"))
-        if (g_strcmp0(attribute(state, "id"), id) == 0)
+    for (const xmlNode *state = cib_child(status, "node_state"); state;
+         state = cib_next(state, "node_state"))
+        if (g_strcmp0(cib_attribute(state, "id"), id) == 0)
             return state;
     return NULL;
 }
@@ -216,9 +189,9 @@ static bool fencing_due(const Cluster *cluster, const xmlNode *state, bool onlin
         return false;
     if (!state)
         return cluster->dc && cluster->startup_fencing;
-    return g_strcmp0(attribute(state, "expected"), "member") == 0 &&
-           !(state_set(attribute(state, "in_ccm"), "true") &&
-             state_set(attribute(state, "crmd"), "online"));
+    return g_strcmp0(cib_attribute(state, "expected"), "member") == 0 &&
+           !(state_set(cib_attribute(state, "in_ccm"), "true") &&
+             state_set(cib_attribute(state, "crmd"), "online"));
 }
 
 static void parse_node(CibSnapshot *snapshot, const Cluster *cluster, const xmlNode *node)
@@ -226,13 +199,13 @@ static void parse_node(CibSnapshot *snapshot, const Cluster *cluster, const xmlN
     const char *id = attribute_or(node, "id", "");
     const char *name = attribute_or(node, "uname", id);
     const xmlNode *state = find_node_state(cluster->status, id);
-    const xmlNode *transient = child(state, "transient_attributes");
+    const xmlNode *transient = cib_child(state, "transient_attributes");
     const xmlNode *set;
     const xmlNode *pair = find_pair(node, "instance_attributes", "standby", &set);
-    bool online = state && state_set(attribute(state, "in_ccm"), "true") &&
-                  state_set(attribute(state, "crmd"), "online") &&
-                  g_strcmp0(attribute(state, "join"), "member") == 0;
-    bool standby = truth(attribute(pair, "value"), false) ||
+    bool online = state && state_set(cib_attribute(state, "in_ccm"), "true") &&
+                  state_set(cib_attribute(state, "crmd"), "online") &&
+                  g_strcmp0(cib_attribute(state, "join"), "member") == 0;
+    bool standby = truth(cib_attribute(pair, "value"), false) ||
                    truth(find_value(transient, "instance_attributes", "standby"), false);
     bool maintenance = cluster->maintenance ||
                        truth(find_value(node, "instance_attributes", "maintenance"), false) ||
@@ -245,23 +218,23 @@ static void parse_node(CibSnapshot *snapshot, const Cluster *cluster, const xmlN
                                     g_strcmp0(cluster->dc, id) == 0, "pending_fence",
                                     fencing_due(cluster, state, online)));
     ids->id = g_strdup(id);
-    ids->set = g_strdup(attribute(set, "id"));
-    ids->standby_pair = g_strdup(attribute(pair, "id"));
+    ids->set = g_strdup(cib_attribute(set, "id"));
+    ids->standby_pair = g_strdup(cib_attribute(pair, "id"));
     g_hash_table_replace(snapshot->node_ids, g_strdup(name), ids);
 }
 
 static const char *property(const xmlNode *configuration, const char *name)
 {
-    return find_value(child(configuration, "crm_config"), "cluster_property_set", name);
+    return find_value(cib_child(configuration, "crm_config"), "cluster_property_set", name);
 }
 
 static const char *node_name(const xmlNode *configuration, const char *id)
 {
-    const xmlNode *nodes = child(configuration, "nodes");
+    const xmlNode *nodes = cib_child(configuration, "nodes");
 
-    for (const xmlNode *node = child(nodes, "node"); node; node = next(node, "node"))
-        if (g_strcmp0(attribute(node, "id"), id) == 0)
-            return attribute(node, "uname");
+    for (const xmlNode *node = cib_child(nodes, "node"); node; node = cib_next(node, "node"))
+        if (g_strcmp0(cib_attribute(node, "id"), id) == 0)
+            return cib_attribute(node, "uname");
     return NULL;
 }
 
@@ -275,30 +248,30 @@ static json_t *parse_cluster(const xmlNode *cib, const Cluster *cluster)
         g_strndup(version ? version : "", version ? strcspn(version, "-") : 0);
 
     return json_pack("{s:s, s:b, s:b, s:s, s:s}", "dc", dc ? dc : "", "have_quorum",
-                     truth(attribute(cib, "have-quorum"), false), "stonith_enabled",
+                     truth(cib_attribute(cib, "have-quorum"), false), "stonith_enabled",
                      cluster->stonith, "cluster_name", name ? name : "", "version", release);
 }
 
 static const xmlNode *expression(const xmlNode *rule, const char *name)
 {
-    for (const xmlNode *node = child(rule, "expression"); node; node = next(node, "expression"))
-        if (g_strcmp0(attribute(node, "attribute"), name) == 0)
+    for (const xmlNode *node = cib_child(rule, "expression"); node; node = cib_next(node, "expression"))
+        if (g_strcmp0(cib_attribute(node, "attribute"), name) == 0)
             return node;
     return NULL;
 }
 
 static void parse_preferences(CibSnapshot *snapshot, const xmlNode *constraints)
 {
-    for (const xmlNode *location = child(constraints, "rsc_location"); location;
-         location = next(location, "rsc_location")) {
+    for (const xmlNode *location = cib_child(constraints, "rsc_location"); location;
+         location = cib_next(location, "rsc_location")) {
         const char *name = attribute_or(location, "rsc", "");
-        const xmlNode *rule = child(location, "rule");
-        const char *node = attribute(expression(rule, "#uname"), "value");
+        const xmlNode *rule = cib_child(location, "rule");
+        const char *node = cib_attribute(expression(rule, "#uname"), "value");
         g_autofree char *id = g_strconcat(PREFERENCE_PREFIX, name, NULL);
         g_autofree char *prefix = g_strconcat(id, OWNER_PREFIX, NULL);
         const char *rule_id = attribute_or(rule, "id", "");
 
-        if (g_strcmp0(attribute(location, "id"), id) != 0)
+        if (g_strcmp0(cib_attribute(location, "id"), id) != 0)
             continue;
         json_array_append_new(
             snapshot->preferences,
@@ -309,17 +282,17 @@ static void parse_preferences(CibSnapshot *snapshot, const xmlNode *constraints)
 
 static bool is_failed_move(const xmlNode *op)
 {
-    const char *code = attribute(op, "rc-code");
+    const char *code = cib_attribute(op, "rc-code");
 
-    return g_strcmp0(attribute(op, "operation"), "migrate_to") == 0 &&
+    return g_strcmp0(cib_attribute(op, "operation"), "migrate_to") == 0 &&
            g_strcmp0(attribute_or(op, "op-status", "0"), "-1") != 0 && g_strcmp0(code, "0") != 0;
 }
 
 static bool is_found(const xmlNode *op)
 {
-    return g_strcmp0(attribute(op, "operation"), "monitor") == 0 &&
+    return g_strcmp0(cib_attribute(op, "operation"), "monitor") == 0 &&
            g_strcmp0(attribute_or(op, "op-status", "0"), "0") == 0 &&
-           g_strcmp0(attribute(op, "rc-code"), "0") == 0;
+           g_strcmp0(cib_attribute(op, "rc-code"), "0") == 0;
 }
 
 static void add_node(json_t *names, const char *name, const char *node)
@@ -333,7 +306,7 @@ static void parse_history(CibSnapshot *snapshot, const xmlNode *resource, const 
 {
     const char *name = attribute_or(resource, "id", "");
 
-    for (const xmlNode *op = child(resource, "lrm_rsc_op"); op; op = next(op, "lrm_rsc_op")) {
+    for (const xmlNode *op = cib_child(resource, "lrm_rsc_op"); op; op = cib_next(op, "lrm_rsc_op")) {
         if (is_failed_move(op))
             add_node(snapshot->failed_moves, name, node);
         else if (is_found(op))
@@ -343,28 +316,28 @@ static void parse_history(CibSnapshot *snapshot, const xmlNode *resource, const 
 
 static void parse_histories(CibSnapshot *snapshot, const xmlNode *status)
 {
-    for (const xmlNode *state = child(status, "node_state"); state;
-         state = next(state, "node_state")) {
-        const xmlNode *resources = child(child(state, "lrm"), "lrm_resources");
+    for (const xmlNode *state = cib_child(status, "node_state"); state;
+         state = cib_next(state, "node_state")) {
+        const xmlNode *resources = cib_child(cib_child(state, "lrm"), "lrm_resources");
 
-        for (const xmlNode *resource = child(resources, "lrm_resource"); resource;
-             resource = next(resource, "lrm_resource"))
+        for (const xmlNode *resource = cib_child(resources, "lrm_resource"); resource;
+             resource = cib_next(resource, "lrm_resource"))
             parse_history(snapshot, resource, attribute_or(state, "uname", ""));
     }
 }
 
 CibSnapshot *cib_snapshot_parse(const xmlNode *cib, GError **error)
 {
-    const xmlNode *configuration = child(cib, "configuration");
-    Cluster cluster = {.configuration = configuration, .status = child(cib, "status")};
+    const xmlNode *configuration = cib_child(cib, "configuration");
+    Cluster cluster = {.configuration = configuration, .status = cib_child(cib, "status")};
     CibSnapshot *snapshot;
 
-    if (!cib || !is(cib, "cib") || !configuration) {
+    if (!cib || !cib_is(cib, "cib") || !configuration) {
         g_set_error(error, AGENT_ERROR, AGENT_ERROR_FAILED,
                     "Pacemaker's answer is not a CIB with a configuration");
         return NULL;
     }
-    cluster.dc = attribute(cib, "dc-uuid");
+    cluster.dc = cib_attribute(cib, "dc-uuid");
     cluster.maintenance = truth(property(configuration, "maintenance-mode"), false);
     cluster.stonith = truth(property(configuration, "stonith-enabled"), true);
     cluster.startup_fencing = truth(property(configuration, "startup-fencing"), true);
@@ -379,12 +352,13 @@ CibSnapshot *cib_snapshot_parse(const xmlNode *cib, GError **error)
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, resource_ids_free);
     snapshot->node_ids = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, node_ids_free);
     snapshot->cluster = parse_cluster(cib, &cluster);
-    parse_resources(snapshot, child(configuration, "resources"), !cluster.maintenance);
-    const xmlNode *nodes = child(configuration, "nodes");
-    for (const xmlNode *node = child(nodes, "node"); node; node = next(node, "node"))
+    parse_resources(snapshot, cib_child(configuration, "resources"), !cluster.maintenance);
+    const xmlNode *nodes = cib_child(configuration, "nodes");
+    for (const xmlNode *node = cib_child(nodes, "node"); node; node = cib_next(node, "node"))
         parse_node(snapshot, &cluster, node);
-    parse_preferences(snapshot, child(configuration, "constraints"));
+    parse_preferences(snapshot, cib_child(configuration, "constraints"));
     parse_histories(snapshot, cluster.status);
+    snapshot->facts = cib_facts(configuration);
     return snapshot;
 }
 
@@ -398,6 +372,7 @@ void cib_snapshot_free(CibSnapshot *snapshot)
     json_decref(snapshot->preferences);
     json_decref(snapshot->failed_moves);
     json_decref(snapshot->found);
+    json_decref(snapshot->facts);
     g_hash_table_unref(snapshot->resource_ids);
     g_hash_table_unref(snapshot->node_ids);
     g_free(snapshot);

@@ -17,6 +17,7 @@ typedef struct {
     json_t *preferences; // as agent_pacemaker_preferences
     // As agent_pacemaker_move_failed and _found look them up: {"NAME": ["NODE", ...]}
     json_t *failed_moves, *found;
+    json_t *facts; // as cib_facts
     // The XML ids of sets and values that an update has to name; private to cib_xml.c.
     GHashTable *resource_ids;
     GHashTable *node_ids;

@@ -590,3 +590,85 @@ json_t *agent_cluster_nodes(const AgentCluster *cluster)
     g_tree_foreach(cluster->nodes, append_node, array);
     return array;
 }
+
+// What corosync runs with ------------------------------------------------------------------------
+
+static json_t *cmap_text(cmap_handle_t cmap, const char *key)
+{
+    char *value = NULL;
+    json_t *text = NULL;
+
+    if (cmap_get_string(cmap, key, &value) == CS_OK)
+        text = json_string(value);
+    free(value);
+    return text ? text : json_null();
+}
+
+static json_int_t cmap_number(cmap_handle_t cmap, const char *key)
+{
+    uint32_t value = 0;
+
+    return cmap_get_uint32(cmap, key, &value) == CS_OK ? (json_int_t)value : 0;
+}
+
+static bool cmap_yes(cmap_handle_t cmap, const char *key)
+{
+    uint8_t value = 0;
+
+    return cmap_get_uint8(cmap, key, &value) == CS_OK && value != 0;
+}
+
+static json_int_t links_of(cmap_handle_t cmap, const char *id_key)
+{
+    g_autofree char *prefix = g_strndup(id_key, strlen(id_key) - strlen("nodeid"));
+    json_int_t links = 0;
+
+    for (unsigned i = 0; i < 8; i++) { // knet's most
+        g_autofree char *key = g_strdup_printf("%sring%u_addr", prefix, i);
+        char *address = NULL;
+
+        links += cmap_get_string(cmap, key, &address) == CS_OK;
+        free(address);
+    }
+    return links;
+}
+
+// How many nodes there are, and the links of the one that has fewest.
+static void count_nodes(cmap_handle_t cmap, json_int_t *nodes, json_int_t *links)
+{
+    cmap_iter_handle_t iterator;
+    char key[CMAP_KEYNAME_MAXLEN + 1];
+
+    if (cmap_iter_init(cmap, "nodelist.node.", &iterator) != CS_OK)
+        return;
+    while (cmap_iter_next(cmap, iterator, key, NULL, NULL) == CS_OK) {
+        if (!g_str_has_suffix(key, ".nodeid"))
+            continue;
+        json_int_t found = links_of(cmap, key);
+        *links = *nodes == 0 ? found : MIN(*links, found);
+        (*nodes)++;
+    }
+    cmap_iter_finalize(cmap, iterator);
+}
+
+json_t *agent_cluster_corosync(const AgentCluster *cluster)
+{
+    cmap_handle_t cmap;
+    json_int_t nodes = 0, links = 0;
+    json_t *facts;
+
+    (void)cluster;
+    if (cmap_initialize(&cmap) != CS_OK)
+        return json_pack("{s:s}", "problem", "corosync's cmap does not answer");
+    count_nodes(cmap, &nodes, &links);
+    facts = json_pack(
+        "{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:b}", "crypto_cipher",
+        cmap_text(cmap, "totem.crypto_cipher"), "crypto_hash", cmap_text(cmap, "totem.crypto_hash"),
+        "secauth", cmap_text(cmap, "totem.secauth"), "qdevice",
+        cmap_text(cmap, "quorum.device.model"), "token_ms",
+        cmap_number(cmap, "runtime.config.totem.token"), "consensus_ms",
+        cmap_number(cmap, "runtime.config.totem.consensus"), "nodes", nodes, "links", links,
+        "two_node", cmap_yes(cmap, "quorum.two_node"));
+    cmap_finalize(cmap);
+    return facts;
+}

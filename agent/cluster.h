@@ -48,3 +48,7 @@ char **agent_cluster_members(const AgentCluster *cluster);
 bool agent_cluster_send(AgentCluster *cluster, json_t *message, GError **error);
 // [{"name":"n1","id":1,"online":true}] as corosync sees the nodes; new reference.
 json_t *agent_cluster_nodes(const AgentCluster *cluster);
+// What corosync runs with, asked now: {"crypto_cipher", "crypto_hash", "secauth", "qdevice" (its model):
+// strings or null, "token_ms", "consensus_ms", "nodes", "links" (the least of a node), "two_node"}, or
+// {"problem": TEXT}; new reference.
+json_t *agent_cluster_corosync(const AgentCluster *cluster);

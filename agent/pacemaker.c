@@ -869,6 +869,11 @@ json_t *agent_pacemaker_cluster(const AgentPacemaker *pacemaker)
     return pacemaker->snapshot ? json_deep_copy(pacemaker->snapshot->cluster) : json_object();
 }
 
+json_t *agent_pacemaker_facts(const AgentPacemaker *pacemaker)
+{
+    return pacemaker->snapshot ? json_incref(pacemaker->snapshot->facts) : NULL;
+}
+
 json_t *agent_pacemaker_preferences(const AgentPacemaker *pacemaker)
 {
     return pacemaker->snapshot ? json_deep_copy(pacemaker->snapshot->preferences) : json_array();

@@ -42,6 +42,9 @@ json_t *agent_pacemaker_resources(const AgentPacemaker *pacemaker);
 json_t *agent_pacemaker_nodes(const AgentPacemaker *pacemaker);
 // {"dc":"n1","have_quorum":true,"stonith_enabled":true,"cluster_name":"...","version":"2.1.5"}
 json_t *agent_pacemaker_cluster(const AgentPacemaker *pacemaker);
+// What `vmferry doctor` looks at in the configuration (agent/cib_facts.h); new reference, NULL before the
+// first CIB was seen. Not to be changed: it is shared with the next caller.
+json_t *agent_pacemaker_facts(const AgentPacemaker *pacemaker);
 
 // Registers the VM: primitive NAME ocf:vmferry:VirtualMachine with parameter definition, meta
 // allow-migrate=true, resource-stickiness (so that nothing moves back by itself), target-role

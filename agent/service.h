@@ -51,6 +51,10 @@ void agent_service_discard(Agent *agent, const char *name, AgentReplyFn reply, g
 void agent_service_standby(Agent *agent, const char *node, bool standby, AgentReplyFn reply,
                            gpointer data);
 
+// What is missing or dangerous in the cluster: RESULT as doctor_judge has it (agent/doctor_report.h),
+// within DOCTOR_WAIT_MS. AGENT_ERROR_UNAVAILABLE: this node cannot look at the cluster.
+void agent_service_doctor(Agent *agent, AgentReplyFn reply, gpointer data);
+
 // --- the resource agent's requests ---
 typedef struct {
     const char *op; // start stop monitor migrate_to migrate_from reload-agent validate-all

@@ -24,4 +24,5 @@ bool command_standby(Client *client, const Options *options, char **args, GError
 bool command_unstandby(Client *client, const Options *options, char **args, GError **error);
 bool command_events(Client *client, const Options *options, char **args, GError **error);
 bool command_jobs(Client *client, const Options *options, char **args, GError **error);
+bool command_doctor(Client *client, const Options *options, char **args, GError **error);
 bool command_console(Client *client, const Options *options, char **args, GError **error);

@@ -21,6 +21,8 @@ static const Meaning meanings[] = {
     [COMMAND_ERROR_UNAVAILABLE] = {"unavailable", EXIT_FAILED, 503},
     [COMMAND_ERROR_TIMEOUT] = {"timeout", EXIT_FAILED, 504},
     [COMMAND_ERROR_UNREACHABLE] = {"unreachable", EXIT_UNREACHABLE, 0},
+    [COMMAND_ERROR_FINDINGS] = {"findings", EXIT_FAILED, 0},
+    [COMMAND_ERROR_NOT_LOOKED] = {"not-looked", EXIT_NOT_LOOKED, 0},
     [COMMAND_ERROR_INTERRUPTED] = {"interrupted", EXIT_INTERRUPTED, 0},
 };
 

@@ -20,6 +20,8 @@ typedef enum {
     COMMAND_ERROR_UNAVAILABLE, // 503: a node answered, but the cluster cannot do it now
     COMMAND_ERROR_TIMEOUT,
     COMMAND_ERROR_UNREACHABLE, // no node answered
+    COMMAND_ERROR_FINDINGS,    // doctor has found something, and printed it
+    COMMAND_ERROR_NOT_LOOKED,  // doctor: the node answered, but could not look
     COMMAND_ERROR_INTERRUPTED, // Ctrl-C while a job was followed; the job goes on
 } CommandErrorCode;
 
@@ -31,6 +33,7 @@ enum {
     EXIT_NOT_FOUND = 3,
     EXIT_REFUSED = 4,
     EXIT_UNREACHABLE = 5,
+    EXIT_NOT_LOOKED = 6,
     EXIT_INTERRUPTED = 130,
 };
 

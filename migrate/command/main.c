@@ -39,6 +39,8 @@ static const Command commands[] = {
      command_standby},
     {"unstandby", "NODE", "Let a node have VMs again", 1, 1, OPTION_NONE, command_unstandby},
     {"events", "", "Show what happened", 0, 0, OPTION_FOLLOW | OPTION_SINCE, command_events},
+    {"doctor", "", "Say what is missing or dangerous in the cluster", 0, 0, OPTION_NONE,
+     command_doctor},
     {"jobs", "", "List running and recent jobs", 0, 0, OPTION_NONE, command_jobs},
 };
 
@@ -62,11 +64,12 @@ static void print_overview(Options *options)
     printf("  %-18s %s\n\n%s", "help [COMMAND]", "Show this help, or a command's", global);
     printf("Exit status:\n"
            "  0  done\n"
-           "  1  failed (a job, too)\n"
+           "  1  failed (a job, too); doctor: a danger, a warning or something unknown\n"
            "  2  the command line is wrong\n"
            "  3  no such VM, node or job\n"
            "  4  refused: an invalid definition, a conflict, a check that said no\n"
-           "  5  no node could be reached, or the token was not accepted\n");
+           "  5  no node could be reached, or the token was not accepted\n"
+           "  6  doctor: the node that was asked could not look at the cluster\n");
 }
 
 static bool print_help(Options *options, const char *name, GError **error)
@@ -157,6 +160,8 @@ int main(int argc, char **argv)
     }
     if (done)
         return EXIT_DONE;
+    if (g_error_matches(error, COMMAND_ERROR, COMMAND_ERROR_FINDINGS))
+        return EXIT_FAILED; // they are on stdout
     bool printed = g_error_matches(error, COMMAND_ERROR, COMMAND_ERROR_JOB_FAILED);
     output_error(error, options.json && !printed);
     return command_error_exit_code(error);

@@ -141,6 +141,11 @@ void server_reply(Server *server)
     note(&server->agent, g_strdup("replied"), server->agent.reply, server->agent.reply_data);
 }
 
+void agent_service_doctor(Agent *agent, AgentReplyFn reply, gpointer data)
+{
+    note(agent, g_strdup("doctor"), reply, data);
+}
+
 void agent_service_define(Agent *agent, const char *definition, size_t length, bool update,
                           bool start, AgentReplyFn reply, gpointer data)
 {

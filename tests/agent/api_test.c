@@ -27,6 +27,7 @@ static void test_asked(Server *server, gconstpointer data)
         const char *method, *path, *body, *asked;
         unsigned status;
     } cases[] = {
+        {"GET", "/v1/doctor", NULL, "doctor", 200},
         {"POST", "/v1/vms", "{\"name\":\"a\"}", "define {\"name\":\"a\"} update=0 start=1", 201},
         {"POST", "/v1/vms?start=false", "{}", "define {} update=0 start=0", 201},
         {"PUT", "/v1/vms/a", "{\"name\":\"a\"}", "define {\"name\":\"a\"} update=1 start=0", 200},

@@ -14,6 +14,9 @@
 #include "agent/api_console.h"
 #include "agent/api_events.h"
 #include "agent/cib_xml.h"
+#include "agent/doctor.h"
+#include "agent/doctor_collect.h"
+#include "agent/doctor_facts.h"
 #include "agent/load.h"
 #include "agent/messages.h"
 #include "agent/migrate.h"
@@ -58,7 +61,7 @@ static const Time times[] = {
     S(API_CONSOLE_SILENCE_S), S(CONSOLE_IDLE_S), S(CONSOLE_PROBE_S),
     MS(AGENT_CALL_MS), MS(AGENT_MIGRATE_SETTLE_MS), MS(AGENT_STAY_PATIENCE_MS),
     MS(AGENT_MOVE_QUIT_MS), MS(AGENT_LOAD_RECOVER_MS), MS(AGENT_QUARANTINE_AGAIN_MS),
-    MS(AGENT_ARRIVAL_MS), MS(AGENT_ADOPT_PATIENCE_MS),
+    MS(AGENT_ARRIVAL_MS), MS(AGENT_ADOPT_PATIENCE_MS), MS(DOCTOR_COLLECT_MS), MS(DOCTOR_WAIT_MS),
     MS(FERRY_REHEARSE_MS), MS(FERRY_READY_MS), MS(FERRY_ASK_AGAIN_MS), MS(FERRY_RETRY_MS),
     MS(FERRY_LOAD_MS), MS(FERRY_PASSES_LIMIT_MS), MS(FERRY_LEASH_MS),
     MS(HV_COMMAND_MS), MS(HV_LAUNCH_MS), MS(HV_ADOPT_MS), MS(HV_ASK_MS), MS(HV_ISCSI_PROBE_MS),
@@ -228,6 +231,17 @@ static void test_clients(void)
     SHORTER(3 * API_EVENTS_KEEP_ALIVE_S, EVENTS_SILENCE_S);                            // C5
     SHORTER(API_EVENTS_KEEP_ALIVE_S, AGENT_HTTP_TIMEOUT_S);                            // C6
     SHORTER(CONSOLE_ANSWER_MS, API_CONSOLE_SILENCE_S * 1000);                          // C7
+    SHORTER(HV_ISCSI_PROBE_MS, DOCTOR_COLLECT_MS);                                     // C8
+    SHORTER(DOCTOR_COLLECT_MS, DOCTOR_WAIT_MS);
+    SHORTER(DOCTOR_WAIT_MS, CLIENT_GET_MS);
+}
+
+// What vmferry doctor takes for too short or too long is what the document says.
+static void test_doctor(void)
+{
+    for (const DoctorOperation *op = doctor_operations; op->name != NULL; op++)
+        g_assert_cmpint(op->timeout_ms, ==, metadata_timeout_ms(op->name));            // P1
+    SHORTER(DOCTOR_REPLACEMENT_MAX_S * 1000, stop_share_ms(0, AGENT_STOP_SAVE_PERCENT)); // S8
 }
 
 // --- the document ---
@@ -306,6 +320,7 @@ int main(int argc, char **argv)
     g_test_add_func("/timeouts/stop", test_stop);
     g_test_add_func("/timeouts/failure", test_failure);
     g_test_add_func("/timeouts/clients", test_clients);
+    g_test_add_func("/timeouts/doctor", test_doctor);
     g_test_add_func("/timeouts/document", test_document);
     g_test_add_func("/timeouts/numbers", test_numbers);
     return g_test_run();

@@ -45,6 +45,19 @@ def settled(cluster, vm):
     return shown["node"]
 
 
+def move_to_phase(phases, vm, target, phase):
+    """The command of a move that has got to PHASE. Just after a failed move it may be told to wait."""
+    for _ in range(30):
+        move = begin_move(vm, target)
+        if phases.wait(phase, 60, move):
+            return move
+        move.terminate()
+        said = move.communicate()[1].strip()
+        if "try again in some seconds" not in said:
+            break
+    raise AssertionError(f"the phase {phase} was not seen: {said}")
+
+
 def kill_in_phase(cluster, vm, side, phase):
     cluster.wait_online()
     source = wait_for("the VM to be settled", lambda: settled(cluster, vm.name), 60, 0.5)
@@ -55,8 +68,7 @@ def kill_in_phase(cluster, vm, side, phase):
     guest.close()
     killer = Killer(cluster, source if side == "source" else target)
     phases = Phases(cluster, vm.name)
-    move = begin_move(vm, target)
-    assert phases.wait(phase, 60, move), f"the phase {phase} was not seen"
+    move = move_to_phase(phases, vm, target, phase)
     killer.strike()
     move.communicate()
     phases.close()

@@ -4,6 +4,7 @@ decides. Who lost boots alone, and does nothing before it has seen the other one
 
 import time
 
+from cases_doctor import finds, is_sound, property_set
 from cases_faults import FILL_MIB, Memory, lost_with_its_qemu, settled
 from cluster import NODES, wait_for
 from faults import Injector, Oracle, watched_vm
@@ -54,6 +55,12 @@ def fence_race(cluster, vm, oracle, moving):
         assert after.sum == before.sum
     print(f"  {source} had the VM{' and was moving it' if moving else ''}; {won} fenced {lost}: "
           f"{'memory kept' if after.boot == before.boot else 'cold boot'}", flush=True)
+
+
+def test_two_nodes_doctor(cluster):
+    finds(cluster, "two-nodes-no-delay", level="warning")
+    with property_set(cluster, "priority-fencing-delay", "15s", "0s"):
+        is_sound(cluster)
 
 
 def test_two_nodes(cluster):

@@ -58,6 +58,19 @@ void __wrap_agent_worker_run(AgentWorkFn run, AgentWorkDoneFn done, gpointer wor
     g_idle_add_full(G_PRIORITY_HIGH, deliver, delivery, NULL);
 }
 
+// --- the node: nothing is looked at, no tool is run ---
+
+void __wrap_doctor_collect(Agent *agent, void (*done)(json_t *sections, gpointer data),
+                           gpointer data);
+void __wrap_doctor_collect(Agent *agent, void (*done)(json_t *sections, gpointer data),
+                           gpointer data)
+{
+    (void)agent;
+    json_t *sections = json_object();
+    done(sections, data);
+    json_decref(sections);
+}
+
 // --- corosync ---
 
 bool agent_cluster_connected(const AgentCluster *cluster)
@@ -105,6 +118,12 @@ json_t *agent_cluster_nodes(const AgentCluster *cluster)
 {
     (void)cluster;
     return json_pack("[{s:s, s:i, s:b}]", "name", FIXTURE_NODE, "id", 1, "online", 1);
+}
+
+json_t *agent_cluster_corosync(const AgentCluster *cluster)
+{
+    (void)cluster;
+    return json_object();
 }
 
 AgentCluster *agent_cluster_new(const AgentClusterEvents *events, gpointer data)
@@ -156,6 +175,12 @@ json_t *agent_pacemaker_cluster(const AgentPacemaker *pacemaker)
 {
     (void)pacemaker;
     return json_object();
+}
+
+json_t *agent_pacemaker_facts(const AgentPacemaker *pacemaker)
+{
+    (void)pacemaker;
+    return json_pack("{s:[s, s], s:[]}", "nodes", FIXTURE_NODE, "n2", "vms");
 }
 
 json_t *agent_pacemaker_preferences(const AgentPacemaker *pacemaker)
