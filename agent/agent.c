@@ -7,6 +7,7 @@
 #include "agent/status.h"
 #include "agent/vm.h"
 #include "agent/worker.h"
+#include "hvcore/storage_path.h"
 
 #include <errno.h>
 #include <glib/gstdio.h>
@@ -116,7 +117,10 @@ Agent *agent_new(AgentConfig *config, GError **error)
                     g_strerror(errno));
         return NULL;
     }
-    agent->node = hv_node_probe(config->qemu, error);
+    hv_storage_set_run_dir(config->run_dir);
+    g_autofree char *launcher = g_build_filename(config->libexec_dir, "vmferry-launch", NULL);
+    const HvNodeSetup setup = {config->qemu, launcher, config->qemu_user, config->accelerator};
+    agent->node = hv_node_probe(&setup, error);
     if (agent->node == NULL)
         return NULL;
     agent->pacemaker = agent_pacemaker_new(&pacemaker_events, agent);

@@ -18,6 +18,10 @@ void api_get_node(HttpRequest *request, const char *name);
 void api_put_standby(HttpRequest *request, const char *name);
 void api_get_jobs(HttpRequest *request, const char *name);
 void api_get_job(HttpRequest *request, const char *name);
+// api_storage.c
+void api_get_storage(HttpRequest *request, const char *name); // of all VMs where NAME is NULL
+void api_post_storage_login(HttpRequest *request, const char *name);
+void api_post_storage_logout(HttpRequest *request, const char *name);
 // api_vms.c
 void api_get_vms(HttpRequest *request, const char *name);
 void api_get_vm(HttpRequest *request, const char *name);

@@ -3,6 +3,7 @@
 
 #include "agent/doctor.h"
 #include "agent/migrate.h"
+#include "agent/storage_service.h"
 
 #include <string.h>
 
@@ -28,6 +29,9 @@ void agent_calls_serve(Agent *agent, const char *op, json_t *args, AgentReplyFn 
                               data);
     } else if (op != NULL && name != NULL && strcmp(op, "stop-mode") == 0) {
         stop_mode(agent, name, json_string_value(json_object_get(args, "mode")), reply, data);
+    } else if (op != NULL && strcmp(op, "storage") == 0) {
+        agent_storage_serve(agent, json_string_value(json_object_get(args, "action")), name, reply,
+                            data);
     } else if (op != NULL && strcmp(op, "clock") == 0) {
         agent_doctor_clock(agent, reply, data);
     } else if (op != NULL && strcmp(op, "inspect") == 0) {

@@ -464,10 +464,10 @@ static void add_operations(xmlNode *primitive, const char *resource)
     add_operation(operations, resource, "reload-agent", "0", "20s");
 }
 
-static void add_meta(xmlNode *primitive, const char *resource, bool started)
+static void add_meta(xmlNode *primitive, const char *resource, bool started, bool movable)
 {
     const char *const pairs[][2] = {
-        {"allow-migrate", "true"},
+        {"allow-migrate", movable ? "true" : "false"},
         {"resource-stickiness", STICKINESS},
         {"migration-threshold", MIGRATION_THRESHOLD},
         {"failure-timeout", FAILURE_TIMEOUT},
@@ -513,7 +513,8 @@ static char *plain_json(const char *text, GError **error)
     return g_string_free(plain, FALSE);
 }
 
-xmlDoc *cib_xml_primitive(const char *name, const char *definition, bool started, GError **error)
+xmlDoc *cib_xml_primitive(const char *name, const char *definition, bool started, bool movable,
+                          GError **error)
 {
     g_autofree char *plain = plain_json(definition, error);
     g_autofree char *parameters = g_strconcat(name, "-instance_attributes", NULL);
@@ -530,7 +531,7 @@ xmlDoc *cib_xml_primitive(const char *name, const char *definition, bool started
     set(primitive, "type", "VirtualMachine");
     add_pair(add_set(primitive, "instance_attributes", parameters), definition_id, "definition",
              plain);
-    add_meta(primitive, name, started);
+    add_meta(primitive, name, started, movable);
     add_operations(primitive, name);
     return doc;
 }

@@ -33,7 +33,8 @@ bool cib_xml_name_valid(const char *name);
 
 // For section "resources" by create: the new primitive. DEFINITION is JSON; it is stored in ASCII
 // without line ends, its meaning unchanged. AGENT_ERROR_INVALID where it is not UTF-8.
-xmlDoc *cib_xml_primitive(const char *name, const char *definition, bool started, GError **error);
+xmlDoc *cib_xml_primitive(const char *name, const char *definition, bool started, bool movable,
+                          GError **error);
 // For section "resources" by modify. AGENT_ERROR_NOT_FOUND where the snapshot lacks the resource.
 xmlDoc *cib_xml_set_definition(const CibSnapshot *snapshot, const char *name,
                                const char *definition, GError **error);

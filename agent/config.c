@@ -5,7 +5,8 @@
 
 #define GROUP "agent"
 
-static const char *const keys[] = {"listen", "token_file", "run_dir", "libexec_dir", "qemu", NULL};
+static const char *const keys[] = {"listen", "token_file", "run_dir", "libexec_dir", "qemu", "qemu_user",
+                                   "accelerator", NULL};
 
 void agent_config_free(AgentConfig *config)
 {
@@ -16,6 +17,8 @@ void agent_config_free(AgentConfig *config)
     g_free(config->run_dir);
     g_free(config->libexec_dir);
     g_free(config->qemu);
+    g_free(config->qemu_user);
+    g_free(config->accelerator);
     g_free(config);
 }
 
@@ -98,6 +101,20 @@ static bool check_paths(const AgentConfig *config, const char *path, GError **er
            check_absolute(path, "qemu", config->qemu, error);
 }
 
+static bool get_accelerator(GKeyFile *file, const char *path, char **accelerator, GError **error)
+{
+    static const char *const known[] = {"auto", "kvm", "tcg", NULL};
+    g_autofree char *value = get(file, "accelerator", "auto");
+    if (!g_strv_contains(known, value)) {
+        g_set_error(error, AGENT_ERROR, AGENT_ERROR_INVALID,
+                    "%s: accelerator is \"%s\"; it is \"auto\", \"kvm\" or \"tcg\"", path,
+                    value);
+        return false;
+    }
+    *accelerator = strcmp(value, "auto") == 0 ? NULL : g_steal_pointer(&value);
+    return true;
+}
+
 AgentConfig *agent_config_load(const char *path, GError **error)
 {
     g_autoptr(GKeyFile) file = g_key_file_new();
@@ -117,5 +134,8 @@ AgentConfig *agent_config_load(const char *path, GError **error)
     config->libexec_dir = get(file, "libexec_dir", VMFERRY_LIBEXEC_DIR);
     const char *qemu = g_getenv("VMFERRY_QEMU");
     config->qemu = qemu != NULL && qemu[0] != '\0' ? g_strdup(qemu) : get(file, "qemu", NULL);
+    config->qemu_user = get(file, "qemu_user", "vmferry-qemu");
+    if (!get_accelerator(file, path, &config->accelerator, error))
+        return NULL;
     return check_paths(config, path, error) ? g_steal_pointer(&config) : NULL;
 }

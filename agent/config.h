@@ -11,6 +11,8 @@ typedef struct {
     char *run_dir;     // default /run/vmferry
     char *libexec_dir; // where vmferry-saver and vmferry-pager are
     char *qemu;        // path, NULL = search; the environment's VMFERRY_QEMU wins
+    char *qemu_user;   // who QEMU runs as; default vmferry-qemu
+    char *accelerator; // "kvm", "tcg"; NULL ("auto", the default): found out by trying
 } AgentConfig;
 
 AgentConfig *agent_config_load(const char *path, GError **error);

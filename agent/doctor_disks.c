@@ -175,6 +175,38 @@ void doctor_rule_cannot_run(DoctorReport *report, json_t *facts)
     for_each_node(report, facts, check_run);
 }
 
+static void find_storage(DoctorReport *report, const char *node, const char *vm, json_t *seen,
+                         const char *state)
+{
+    size_t index;
+    json_t *entry;
+
+    json_array_foreach (json_object_get(seen, "storage"), index, entry)
+        if (g_strcmp0(doctor_text(entry, "state"), state) == 0)
+            doctor_found(report, node, vm, "storage %s: %s", doctor_text(entry, "name"),
+                         doctor_text(entry, "problem"));
+}
+
+static void check_failed(DoctorReport *report, const char *node, const char *vm, json_t *seen)
+{
+    find_storage(report, node, vm, seen, "failed");
+}
+
+void doctor_rule_storage_failed(DoctorReport *report, json_t *facts)
+{
+    for_each_node(report, facts, check_failed);
+}
+
+static void check_degraded(DoctorReport *report, const char *node, const char *vm, json_t *seen)
+{
+    find_storage(report, node, vm, seen, "degraded");
+}
+
+void doctor_rule_storage_degraded(DoctorReport *report, json_t *facts)
+{
+    for_each_node(report, facts, check_degraded);
+}
+
 static void check_cache(DoctorReport *report, const char *node, const char *vm, json_t *seen)
 {
     if (doctor_text(seen, "unsafe_cache") != NULL)

@@ -37,7 +37,8 @@ json_t *doctor_look_multipath(gpointer look);
 json_t *doctor_look_sbd(gpointer look);
 // {"files": [{"role", "path", "shared": whether it has to be the same everywhere, "class":
 //  block|local|network|memory, "fs", "device", "inode", "blocks", "wwid"}], and where there are
-//  such: "cannot_run", "area_problem", "record", "unsafe_cache"}
+//  such: "cannot_run", "area_problem", "record", "unsafe_cache", "storage": as storage_report}. What has
+// to be made available first is not made available, and then nothing is said of what lies on it.
 json_t *doctor_look_vm(gpointer look);
 
 // Put before /sys, /proc, /etc and /dev: "" but in tests.

@@ -2,6 +2,9 @@
 // Looks at one VM's files, state area and QEMU, as this node sees them.
 #include "agent/doctor_look.h"
 
+#include "agent/storage.h"
+#include "hvcore/filesystem.h"
+#include "hvcore/wwid.h"
 #include "migrate/area.h"
 
 #include <linux/magic.h>
@@ -47,19 +50,6 @@ static const FileSystem *file_system(guint32 magic)
     return &other;
 }
 
-// One name of a LUN, by a path or by its map: "mpath-3600..." and "naa.600..." are both "3600...".
-// LVM's and partitions' map names are the same on all nodes already.
-static char *common_name(const char *name)
-{
-    if (g_str_has_prefix(name, "mpath-"))
-        return g_strdup(name + strlen("mpath-"));
-    if (g_str_has_prefix(name, "naa."))
-        return g_strconcat("3", name + strlen("naa."), NULL);
-    if (g_str_has_prefix(name, "eui."))
-        return g_strconcat("2", name + strlen("eui."), NULL);
-    return g_strdup(name);
-}
-
 static char *wwid_in(const char *directory)
 {
     static const char *const names[] = {"dm/uuid", "wwid", "device/wwid"};
@@ -69,7 +59,7 @@ static char *wwid_in(const char *directory)
         g_autofree char *found = doctor_line(path);
 
         if (found != NULL && *found != '\0')
-            return common_name(found);
+            return hv_wwid_normalize(found);
     }
     return NULL;
 }
@@ -125,6 +115,15 @@ static void add_file(json_t *files, const char *role, const char *path, bool sha
     json_array_append_new(files, file);
 }
 
+// What only its owner sees need not be the same elsewhere.
+static bool follows(const HvDefinition *definition, const HvDisk *disk)
+{
+    const HvStorage *storage =
+        disk->storage != NULL ? hv_definition_storage(definition, disk->storage) : NULL;
+
+    return storage != NULL && storage->type == HV_STORAGE_FILESYSTEM;
+}
+
 static json_t *look_at_files(const HvDefinition *definition)
 {
     json_t *files = json_array();
@@ -133,7 +132,7 @@ static json_t *look_at_files(const HvDefinition *definition)
         const HvDisk *disk = &definition->disks[i];
 
         if (disk->type != HV_DISK_ISCSI) // its URL is the same LUN everywhere
-            add_file(files, disk->id, disk->path, !disk->read_only);
+            add_file(files, disk->id, disk->path, !disk->read_only && !follows(definition, disk));
     }
     add_file(files, "state area", definition->state_area, true);
     return files;
@@ -173,16 +172,38 @@ static void look_at_cache(json_t *facts, GPid pid)
             json_object_set_new(facts, "unsafe_cache", json_string(unsafe[i]));
 }
 
+// Whether all of its devices are there; what is not may become so when the VM comes.
+static bool look_at_storage(json_t *facts, const HvDefinition *definition)
+{
+    json_t *storage = storage_report(definition), *entry;
+    bool available = true;
+    size_t index;
+
+    json_array_foreach (storage, index, entry) {
+        bool absent = g_strcmp0(json_string_value(json_object_get(entry, "state")), "absent") == 0;
+
+        available = available && !(absent && hv_storage_is_block(&definition->storage[index]));
+    }
+    if (json_array_size(storage) > 0)
+        json_object_set(facts, "storage", storage);
+    json_decref(storage);
+    return available;
+}
+
 json_t *doctor_look_vm(gpointer data)
 {
     const DoctorLook *look = data;
-    const HvNodeCheck check = {.accelerator = look->accelerator, .has_memory = true};
+    const HvNodeCheck check = {.accelerator = look->accelerator,
+                               .has_memory = true,
+                               .unmounted = !hv_filesystems_held(look->definition->name)};
     g_autoptr(GError) error = NULL;
     json_t *facts = json_pack("{s:o}", "files", look_at_files(look->definition));
+    bool available = look_at_storage(facts, look->definition);
 
-    if (!hv_definition_check_node(look->definition, &check, &error))
+    if (available && !hv_definition_check_node(look->definition, &check, &error))
         json_object_set_new(facts, "cannot_run", json_string(error->message));
-    look_at_area(facts, look->definition);
+    if (available)
+        look_at_area(facts, look->definition);
     look_at_cache(facts, look->pid);
     return facts;
 }

@@ -93,11 +93,34 @@ static const char *meta(json_t *facts, json_t *vm, const char *name)
     return own != NULL ? own : doctor_text(defaults, name);
 }
 
+// Such a VM is stopped and started instead.
+static bool mounts_alone(json_t *vm)
+{
+    size_t index;
+    json_t *entry;
+
+    json_array_foreach (json_object_get(json_object_get(vm, "definition"), "storage"), index, entry)
+        if (g_strcmp0(doctor_text(entry, "type"), "filesystem") == 0)
+            return true;
+    return false;
+}
+
+static void check_mounted(DoctorReport *report, json_t *facts, json_t *vm)
+{
+    if (mounts_alone(vm) && doctor_true(meta(facts, vm, "allow-migrate")))
+        doctor_found(report, NULL, doctor_text(vm, "name"), "allow-migrate is true");
+}
+
+void doctor_rule_migrates_mounted(DoctorReport *report, json_t *facts)
+{
+    for_each(report, facts, check_mounted);
+}
+
 static void check_migrate(DoctorReport *report, json_t *facts, json_t *vm)
 {
     const char *value = meta(facts, vm, "allow-migrate");
 
-    if (!doctor_true(value))
+    if (!mounts_alone(vm) && !doctor_true(value))
         doctor_found(report, NULL, doctor_text(vm, "name"), "allow-migrate is %s",
                      value != NULL ? value : "not set");
 }

@@ -19,8 +19,8 @@ struct AgentLoad {
     FerryPager *pager; // NULL: an earlier agent's
     gint64 began_us;
     guint poll; // where there is no pager to tell, or before the next one
-    bool recovering;
-    char *asked; // where QEMU shall listen if it waits for a pager; NULL: it is not being asked
+    bool recovering; // its pager has ended, and the next one is on its way
+    char *asked; // where QEMU is being asked to listen for another pager; NULL: it is not
     unsigned recoveries;
     bool hurries;
     AgentJob *job; // of a move that waits; vm->load_job is another one
@@ -165,14 +165,19 @@ static void lost(AgentVm *vm, const GError *error)
 typedef struct {
     Agent *agent;
     char *vm, *socket;
+    bool patient; // until QEMU has noticed that its pager is gone
     GError *error;
 } Recovery;
 
 static void recovery_run(gpointer data)
 {
     Recovery *recovery = data;
-    hv_process_recover(recovery->agent->config->run_dir, recovery->vm, recovery->socket,
-                       AGENT_LOAD_RECOVER_MS, &recovery->error);
+    const char *run_dir = recovery->agent->config->run_dir;
+    if (recovery->patient)
+        hv_process_recover(run_dir, recovery->vm, recovery->socket, AGENT_LOAD_RECOVER_MS,
+                           &recovery->error);
+    else
+        hv_process_recover_now(run_dir, recovery->vm, recovery->socket, &recovery->error);
 }
 
 static void start_again(AgentVm *vm, const char *socket)
@@ -191,24 +196,6 @@ static void start_again(AgentVm *vm, const char *socket)
         ferry_pager_hurry(load->pager);
 }
 
-static void recovery_done(gpointer data)
-{
-    Recovery *recovery = data;
-    AgentVm *vm = agent_vm_find(recovery->agent, recovery->vm);
-    if (vm != NULL && vm->load != NULL && vm->load->recovering) {
-        if (recovery->error != NULL)
-            lost(vm, recovery->error);
-        else
-            start_again(vm, recovery->socket);
-    }
-    g_clear_error(&recovery->error);
-    g_free(recovery->vm);
-    g_free(recovery->socket);
-    g_free(recovery);
-}
-
-static gboolean begin_recovery(gpointer data);
-
 static void tell_lost_pager(AgentVm *vm, const char *why)
 {
     agent_events_add(vm->agent->events, "warning", "vm.pager-lost", vm->name, NULL,
@@ -216,32 +203,61 @@ static void tell_lost_pager(AgentVm *vm, const char *why)
                      vm->name, why);
 }
 
-static char *new_socket(AgentVm *vm)
+static void listens(AgentVm *vm, const char *socket)
 {
-    g_autofree char *file = g_strdup_printf("pager-%" G_GINT64_FORMAT ".sock",
-                                            g_get_monotonic_time());
-    return g_build_filename(vm->agent->config->run_dir, vm->name, file, NULL);
+    if (!vm->load->recovering) {
+        g_clear_handle_id(&vm->load->poll, g_source_remove);
+        tell_lost_pager(vm, "with the vmferryd that had started it");
+    }
+    start_again(vm, socket);
 }
 
-static void recover(AgentVm *vm, const char *why)
+static void recovery_done(gpointer data)
 {
-    tell_lost_pager(vm, why);
-    vm->load->recovering = true;
-    g_clear_handle_id(&vm->load->poll, g_source_remove);
-    bool often = ++vm->load->recoveries > QUICK_RECOVERIES;
-    vm->load->poll = g_timeout_add(often ? SLOW_MS : 0, begin_recovery, vm);
+    Recovery *recovery = data;
+    AgentVm *vm = agent_vm_find(recovery->agent, recovery->vm);
+    if (vm != NULL && vm->load != NULL && g_strcmp0(vm->load->asked, recovery->socket) == 0) {
+        g_clear_pointer(&vm->load->asked, g_free);
+        if (recovery->error == NULL)
+            listens(vm, recovery->socket);
+        else if (recovery->patient)
+            lost(vm, recovery->error);
+    }
+    g_clear_error(&recovery->error);
+    g_free(recovery->vm);
+    g_free(recovery->socket);
+    g_free(recovery);
+}
+
+static void ask_to_listen(AgentVm *vm)
+{
+    if (vm->load->asked != NULL)
+        return;
+    g_autofree char *file = g_strdup_printf("pager-%" G_GINT64_FORMAT ".sock",
+                                            g_get_monotonic_time());
+    vm->load->asked = hv_vm_qemu_file(vm->agent->config->run_dir, vm->name, file);
+    Recovery *recovery = g_new0(Recovery, 1);
+    *recovery = (Recovery){.agent = vm->agent,
+                           .vm = g_strdup(vm->name),
+                           .socket = g_strdup(vm->load->asked),
+                           .patient = vm->load->recovering};
+    agent_worker_run(recovery_run, recovery_done, recovery);
 }
 
 static gboolean begin_recovery(gpointer data)
 {
     AgentVm *vm = data;
     vm->load->poll = 0;
-    Recovery *recovery = g_new0(Recovery, 1);
-    recovery->agent = vm->agent;
-    recovery->vm = g_strdup(vm->name);
-    recovery->socket = new_socket(vm);
-    agent_worker_run(recovery_run, recovery_done, recovery);
+    ask_to_listen(vm);
     return G_SOURCE_REMOVE;
+}
+
+static void recover(AgentVm *vm, const char *why)
+{
+    tell_lost_pager(vm, why);
+    vm->load->recovering = true;
+    bool often = ++vm->load->recoveries > QUICK_RECOVERIES;
+    vm->load->poll = g_timeout_add(often ? SLOW_MS : 0, begin_recovery, vm);
 }
 
 // --- what the pager says ---
@@ -283,44 +299,15 @@ static const FerryPagerEvents pager_events = {
 
 // --- without a pager of our own: what QEMU says ---
 
-static const char earlier[] = "with the vmferryd that had started it";
-
-static void asked_to_listen(HvVm *hv, const GError *error, gpointer data)
-{
-    (void)hv;
-    AgentVm *vm = data;
-    if (vm->load == NULL || vm->load->asked == NULL)
-        return;
-    g_autofree char *socket = g_steal_pointer(&vm->load->asked);
-    if (error != NULL) // its pager goes on
-        return;
-    g_clear_handle_id(&vm->load->poll, g_source_remove);
-    tell_lost_pager(vm, earlier);
-    start_again(vm, socket);
-}
-
-// Where QEMU does not tell whether it waits for a pager: if not, it refuses this.
-static void ask_to_listen(AgentVm *vm)
-{
-    if (vm->load->asked != NULL)
-        return;
-    vm->load->asked = new_socket(vm);
-    hv_vm_recover(vm->hv, vm->load->asked, asked_to_listen, vm);
-}
-
 static void migration_known(HvVm *hv, const HvMigration *migration, const GError *error,
                             gpointer data)
 {
     (void)hv;
     AgentVm *vm = data;
-    if (vm->load == NULL || error != NULL || vm->load->recovering || vm->load->pager != NULL)
+    if (vm->load == NULL || error != NULL || vm->load->pager != NULL)
         return;
     if (migration->status == HV_MIGRATION_COMPLETED || migration->status == HV_MIGRATION_NONE) {
         over(vm, &(FerryPagerProgress){0});
-    } else if (migration->hidden) {
-        ask_to_listen(vm);
-    } else if (migration->status == HV_MIGRATION_PAUSED) {
-        recover(vm, earlier);
     } else if (migration->status == HV_MIGRATION_FAILED) {
         g_autoptr(GError) failed = g_error_new(FERRY_ERROR, FERRY_ERROR_CHILD, "%s",
                                                migration->error);
@@ -328,11 +315,15 @@ static void migration_known(HvVm *hv, const HvMigration *migration, const GError
     }
 }
 
+// QEMU is asked for the load's end, and to listen for another pager: it refuses that while the earlier
+// agent's goes on. Its main loop, which has to answer the first, may be waiting for a page itself.
 static gboolean poll_migration(gpointer data)
 {
     AgentVm *vm = data;
-    if (hv_vm_process_alive(vm->hv))
+    if (hv_vm_process_alive(vm->hv)) {
         hv_vm_query_migration(vm->hv, migration_known, vm);
+        ask_to_listen(vm);
+    }
     return G_SOURCE_CONTINUE;
 }
 

@@ -5,6 +5,7 @@
 #include <glib-unix.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <systemd/sd-daemon.h>
 
 static gboolean end_loop(gpointer loop)
@@ -51,6 +52,7 @@ int main(int argc, char **argv)
         return 0;
     }
     signal(SIGPIPE, SIG_IGN);
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); // secrets stay out of core dumps
     AgentConfig *config =
         agent_config_load(path != NULL ? path : "/etc/vmferry/vmferryd.conf", &error);
     if (config == NULL) {

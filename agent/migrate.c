@@ -3,6 +3,7 @@
 
 #include "agent/load.h"
 #include "agent/move_out.h"
+#include "agent/relocate.h"
 #include "agent/status.h"
 
 #include <string.h>
@@ -85,6 +86,12 @@ static void load_over(AgentVm *vm, const GError *error, gpointer data)
     try_next(data);
 }
 
+static void refused(Migrate *migrate, const GError *error)
+{
+    g_string_append_printf(migrate->refusals, "%s%s", migrate->refusals->len > 0 ? "; " : "",
+                           error->message);
+}
+
 static void departed(AgentVm *vm, const GError *error, gpointer data)
 {
     Migrate *migrate = data;
@@ -98,28 +105,52 @@ static void departed(AgentVm *vm, const GError *error, gpointer data)
         end(migrate);
         return;
     }
-    g_string_append_printf(migrate->refusals, "%s%s", migrate->refusals->len > 0 ? "; " : "",
-                           error->message);
+    refused(migrate, error);
     try_next(migrate);
+}
+
+static void relocated(json_t *result, bool touched, const GError *error, gpointer data)
+{
+    Migrate *migrate = data;
+    migrate->preferred = touched;
+    if (error != NULL && !touched) {
+        refused(migrate, error);
+        try_next(migrate);
+        return;
+    }
+    migrate->error = error != NULL ? g_error_copy(error) : NULL;
+    migrate->result = json_incref(result);
+    end(migrate);
+}
+
+// NULL: none is left.
+static const char *next_candidate(Migrate *migrate)
+{
+    return migrate->next < migrate->candidates->len
+               ? g_ptr_array_index(migrate->candidates, migrate->next++)
+               : NULL;
 }
 
 static void try_next(Migrate *migrate)
 {
     AgentVm *vm = agent_vm_find(migrate->agent, migrate->vm);
-    if (agent_load_pending(vm)) {
+    const char *node;
+    if (vm != NULL && agent_load_pending(vm)) {
         agent_load_hurry(vm, NULL, migrate->job);
         agent_vm_wait(&vm->loads, load_over, migrate);
         return;
     }
-    while (migrate->next < migrate->candidates->len) {
+    while (vm != NULL && (node = next_candidate(migrate)) != NULL) {
         g_autoptr(GError) error = NULL;
-        const char *node = g_ptr_array_index(migrate->candidates, migrate->next++);
+        if (hv_definition_is_exclusive(vm->definition)) {
+            agent_relocate(vm, node, migrate->job, relocated, migrate);
+            return;
+        }
         if (agent_move_out_rehearse(vm, node, migrate->job, &error)) {
             agent_vm_wait(&vm->departs, departed, migrate);
             return;
         }
-        g_string_append_printf(migrate->refusals, "%s%s", migrate->refusals->len > 0 ? "; " : "",
-                               error->message);
+        refused(migrate, error);
     }
     migrate->error = g_error_new(AGENT_ERROR, AGENT_ERROR_REFUSED,
                                  "%s stays on %s: %s", migrate->vm, migrate->agent->name,

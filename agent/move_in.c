@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "agent/move_in.h"
 
+#include "agent/guest_time.h"
 #include "agent/load.h"
 #include "agent/messages.h"
 #include "agent/status.h"
@@ -84,6 +85,20 @@ static void pager_loaded(FerryPager *pager, const FerryPagerProgress *progress, 
     report_loaded(in);
 }
 
+// Not only the guest waits for the next pager: `cont` may touch a page, too.
+static void replace_pager(AgentMoveIn *in)
+{
+    g_autoptr(GError) error = g_steal_pointer(&in->load_error);
+    agent_load_begin(in->vm, g_steal_pointer(&in->pager));
+    agent_load_failed(in->vm, error);
+}
+
+static bool can_replace_pager(const AgentMoveIn *in)
+{
+    return in->load_error != NULL && ferry_target_committed(in->target) &&
+           !g_error_matches(in->load_error, FERRY_ERROR, FERRY_ERROR_CORRUPT);
+}
+
 // QEMU has all that it needs to run: another pager can go on, and the commit is decided without it.
 // A damaged image ends the load all the same, if it is not too late.
 static void load_cut(AgentMoveIn *in, const GError *error)
@@ -91,6 +106,8 @@ static void load_cut(AgentMoveIn *in, const GError *error)
     in->load_error = g_error_copy(error);
     if (g_error_matches(error, FERRY_ERROR, FERRY_ERROR_CORRUPT))
         ferry_target_loaded(in->target, "", 0, error);
+    else if (can_replace_pager(in))
+        replace_pager(in);
 }
 
 static void pager_failed(FerryPager *pager, const GError *error, gpointer data)
@@ -124,7 +141,8 @@ static void say_eager(AgentVm *vm, const char *why)
 {
     agent_events_add(vm->agent->events, "warning", "vm.restore-eager", vm->name, NULL,
                      "%s is loaded whole before it runs: on %s QEMU cannot use userfaultfd (%s); "
-                     "run it as root, or set vm.unprivileged_userfaultfd=1",
+                     "its user needs /dev/userfaultfd (QEMU 8.0 or later), or the node "
+                     "vm.unprivileged_userfaultfd=1",
                      vm->name, vm->agent->name, why);
 }
 
@@ -285,13 +303,16 @@ static void continued(HvVm *hv, const GError *error, gpointer data)
 static void cont(void *env)
 {
     AgentMoveIn *in = env;
+    if (can_replace_pager(in))
+        replace_pager(in);
     hv_vm_cont(in->vm->hv, continued, in->vm);
 }
 
 static bool still_loading(void *env)
 {
     AgentMoveIn *in = env;
-    return in->lazy && !in->all_loaded;
+    bool handed_over = in->pager == NULL;
+    return handed_over ? in->vm->load != NULL : in->lazy && !in->all_loaded;
 }
 
 static void kill_qemu(void *env)
@@ -376,6 +397,7 @@ static void finished(void *env, FerryTargetOutcome outcome, const GError *error)
     agent_vm_wake(vm, &vm->arrivals, failure);
     if (pager != NULL && load_error != NULL)
         agent_load_failed(vm, load_error);
+    agent_guest_time_begin(vm);
 }
 
 static const FerryTargetOps target_ops = {
@@ -402,7 +424,7 @@ static bool loads_lazily(AgentVm *vm)
     if (wanted->restore == HV_RESTORE_EAGER)
         return false;
     if (!vm->agent->node->userfaultfd)
-        say_eager(vm, "the kernel denies it to vmferryd, too");
+        say_eager(vm, "tried when vmferryd was started");
     return vm->agent->node->userfaultfd;
 }
 
@@ -412,7 +434,7 @@ static AgentMoveIn *new_in(AgentVm *vm, const char *move, const char *source, ui
     in->vm = vm;
     in->epoch = epoch;
     in->lazy = loads_lazily(vm);
-    in->socket = g_build_filename(vm->agent->config->run_dir, vm->name, "pager.sock", NULL);
+    in->socket = hv_vm_qemu_file(vm->agent->config->run_dir, vm->name, "pager.sock");
     in->target = ferry_target_new(&target_ops, in, move, vm->name, vm->definition->uuid,
                                   vm->agent->name, source, epoch);
     vm->in = in;
@@ -440,6 +462,12 @@ void agent_move_in_rehearse(Agent *agent, const char *from, const FerryMessage *
     g_autoptr(HvDefinition) definition = hv_definition_parse(message->definition, &error);
     if (definition == NULL) {
         refuse(agent, from, message, error->message);
+        return;
+    }
+    if (hv_definition_is_exclusive(definition)) {
+        refuse(agent, from, message,
+               "it has a file system that only its owner mounts: it is saved, stopped and started "
+               "elsewhere instead (the resource needs allow-migrate=false)");
         return;
     }
     AgentVm *vm = agent_vm_ensure(agent, definition->name);

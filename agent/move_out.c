@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "agent/move_out.h"
 
+#include "agent/guest_time.h"
 #include "agent/load.h"
 #include "agent/messages.h"
 #include "agent/migrate.h"
@@ -13,7 +14,6 @@
 
 enum {
     POLL_MS = 100,
-    END_SAVE_POLL_MS = 20,
     SAVER_MS = 300, // between QEMU's "failed" and the saver's reason
 };
 
@@ -30,7 +30,6 @@ struct AgentMoveOut {
     bool ending;      // end_save was asked for
     guint timer;      // the source's
     guint poll_timer; // while saving
-    guint end_timer;  // until the migration has ended
     guint quit_timer;
     guint fail_timer; // QEMU said failed: the saver may know better why
 };
@@ -277,36 +276,13 @@ static void ahead(void *env, uint64_t bytes)
         ferry_saver_ahead(out->saver, bytes);
 }
 
-static void end_known(HvVm *hv, const HvMigration *migration, const GError *error, gpointer data);
-
-static gboolean look_for_end(gpointer data)
-{
-    AgentMoveOut *out = data;
-    out->end_timer = 0;
-    hv_vm_query_migration(out->vm->hv, end_known, out->vm);
-    return G_SOURCE_REMOVE;
-}
-
-static void end_known(HvVm *hv, const HvMigration *migration, const GError *error, gpointer data)
+static void save_ended(HvVm *hv, const GError *error, gpointer data)
 {
     (void)hv;
-    AgentVm *vm = data;
-    AgentMoveOut *out = vm->out;
-    if (out == NULL)
-        return;
-    if (error == NULL && migration->status == HV_MIGRATION_ACTIVE)
-        out->end_timer = g_timeout_add(END_SAVE_POLL_MS, look_for_end, out);
-    else
-        ferry_source_save_ended(out->source);
-}
-
-static void cancel_taken(HvVm *hv, const GError *error, gpointer data)
-{
-    (void)hv;
-    (void)error;
+    (void)error; // whatever it was, it is over
     AgentVm *vm = data;
     if (vm->out != NULL)
-        look_for_end(vm->out);
+        ferry_source_save_ended(vm->out->source);
 }
 
 static void end_save(void *env)
@@ -316,7 +292,7 @@ static void end_save(void *env)
     stop_polling(out);
     g_clear_pointer(&out->saver, ferry_saver_free);
     if (hv_vm_process_alive(out->vm->hv))
-        hv_vm_save_cancel(out->vm->hv, cancel_taken, out->vm);
+        hv_vm_save_end(out->vm->hv, save_ended, out->vm);
     else
         ferry_source_save_ended(out->source);
 }
@@ -493,6 +469,8 @@ static void finished(void *env, FerrySourceOutcome outcome, const GError *error)
     vm->out = NULL;
     bool stay = can_stay(out, outcome);
     conclude(vm, outcome);
+    if (ferry_source_times(out->source)->paused_us != 0)
+        agent_guest_time_begin(vm);
     if (stay) {
         agent_stay_begin(vm, stays, g_steal_pointer(&failure));
     } else {
@@ -600,7 +578,6 @@ void agent_move_out_free(AgentMoveOut *out)
     if (out == NULL)
         return;
     g_clear_handle_id(&out->timer, g_source_remove);
-    g_clear_handle_id(&out->end_timer, g_source_remove);
     g_clear_handle_id(&out->quit_timer, g_source_remove);
     g_clear_handle_id(&out->fail_timer, g_source_remove);
     stop_polling(out);

@@ -337,13 +337,13 @@ static void run_xml(Operation *operation, StepKind kind, const char *section, xm
 }
 
 void agent_pacemaker_create(AgentPacemaker *pacemaker, const char *name, const char *definition,
-                            bool started, AgentPacemakerDone done, gpointer data)
+                            bool started, bool movable, AgentPacemakerDone done, gpointer data)
 {
     Operation *operation = operation_new(pacemaker, "create the resource", name, done, data);
     GError *error = NULL;
 
     if (check(operation, name)) {
-        xmlDoc *xml = cib_xml_primitive(name, definition, started, &error);
+        xmlDoc *xml = cib_xml_primitive(name, definition, started, movable, &error);
 
         run_xml(operation, STEP_CREATE, "resources", xml, error);
     }

@@ -47,12 +47,12 @@ json_t *agent_pacemaker_cluster(const AgentPacemaker *pacemaker);
 json_t *agent_pacemaker_facts(const AgentPacemaker *pacemaker);
 
 // Registers the VM: primitive NAME ocf:vmferry:VirtualMachine with parameter definition, meta
-// allow-migrate=true, resource-stickiness (so that nothing moves back by itself), target-role
+// allow-migrate as MOVABLE says, resource-stickiness (so that nothing moves back by itself), target-role
 // Started or Stopped, and operations with timeouts fit for saving memory (docs/TIMEOUTS of the
 // resource agent's meta-data). DEFINITION is JSON; it comes back with the same meaning in ASCII
 // without line ends. AGENT_ERROR_CONFLICT where the id exists.
 void agent_pacemaker_create(AgentPacemaker *pacemaker, const char *name, const char *definition,
-                            bool started, AgentPacemakerDone done, gpointer data);
+                            bool started, bool movable, AgentPacemakerDone done, gpointer data);
 void agent_pacemaker_set_definition(AgentPacemaker *pacemaker, const char *name,
                                     const char *definition, AgentPacemakerDone done, gpointer data);
 // Removes the resource, its constraints and its history.

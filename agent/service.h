@@ -55,6 +55,12 @@ void agent_service_standby(Agent *agent, const char *node, bool standby, AgentRe
 // within DOCTOR_WAIT_MS. AGENT_ERROR_UNAVAILABLE: this node cannot look at the cluster.
 void agent_service_doctor(Agent *agent, AgentReplyFn reply, gpointer data);
 
+// VMs' storage on all nodes with a vmferryd, or on NODE: ACTION "report" (VM NULL: of all), "login" or
+// "logout" (of VM). RESULT: [{"node", "vm" (null where the node said nothing), "storage", "error"}] as
+// agent/storage.h has it. AGENT_ERROR_NOT_FOUND: no such VM or node.
+void agent_service_storage(Agent *agent, const char *action, const char *vm, const char *node,
+                           AgentReplyFn reply, gpointer data);
+
 // --- the resource agent's requests ---
 typedef struct {
     const char *op; // start stop monitor migrate_to migrate_from reload-agent validate-all

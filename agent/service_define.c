@@ -4,9 +4,11 @@
 #include "agent/service.h"
 
 #include "agent/status.h"
+#include "agent/storage.h"
 #include "agent/vm.h"
 #include "agent/watch.h"
 #include "agent/worker.h"
+#include "hvcore/filesystem.h"
 
 #include <string.h>
 
@@ -16,6 +18,7 @@ typedef struct {
     HvDefinition *previous; // update: what the CIB has now
     bool update;
     bool start;
+    bool alone;   // in the agent's table of what is being defined
     bool discard; // storage work: throw saved memory away
     bool damaged; // RECORD may not be the newest
     uint64_t newest; // epoch that the cluster has seen
@@ -27,6 +30,8 @@ typedef struct {
 
 static void end(Definition *work, json_t *result, const GError *error)
 {
+    if (work->alone)
+        g_hash_table_remove(work->agent->defining, work->definition->name);
     work->reply(result, error, work->data);
     json_decref(result);
     hv_definition_unref(work->definition);
@@ -62,11 +67,48 @@ static void done(const GError *error, gpointer data)
 
 // --- define ---
 
+static const char *area_wwid(const HvDefinition *definition)
+{
+    const HvStorage *storage = definition->state_storage != NULL
+                                   ? hv_definition_storage(definition, definition->state_storage)
+                                   : NULL;
+    return storage != NULL ? storage->wwid : NULL;
+}
+
+// Under the name of its state area, too, there has to be the same LUN.
+static bool keeps_its_area(const HvDefinition *before, const HvDefinition *next, GError **error)
+{
+    const char *now = before != NULL ? area_wwid(before) : NULL;
+    if (now == NULL || g_strcmp0(now, area_wwid(next)) == 0)
+        return true;
+    g_set_error(error, AGENT_ERROR, AGENT_ERROR_REFUSED,
+                "state_area: %s has it on %s and keeps it; to change it, shut the VM down, undefine it and "
+                "define it again (its disks stay)",
+                before->name, now);
+    return false;
+}
+
+// What is found now is what every node has to find from now on.
+static bool identify(Definition *work)
+{
+    HvDefinition *known = storage_identify(work->definition, work->previous, &work->error);
+    if (known == NULL)
+        return false;
+    hv_definition_unref(work->definition);
+    work->definition = known;
+    return storage_make_available(known, true, &work->error) &&
+           keeps_its_area(work->previous, known, &work->error);
+}
+
 static void prepare_storage(gpointer data)
 {
     Definition *work = data;
-    HvDefinition *definition = work->definition;
-    const HvNodeCheck check = {work->agent->node->accelerator, .has_memory = work->update};
+    const HvNodeCheck check = {work->agent->node->accelerator,
+                               .has_memory = work->update,
+                               .unmounted = !hv_filesystems_held(work->definition->name)};
+    if (!identify(work))
+        return;
+    const HvDefinition *definition = work->definition;
     if (!hv_definition_check_node(definition, &check, &work->error))
         return;
     ferry_area_prepare(definition->state_area, definition->uuid, definition->name,
@@ -85,7 +127,21 @@ static void storage_prepared(gpointer data)
     if (work->update)
         agent_pacemaker_set_definition(pacemaker, work->definition->name, json, done, work);
     else
-        agent_pacemaker_create(pacemaker, work->definition->name, json, work->start, done, work);
+        agent_pacemaker_create(pacemaker, work->definition->name, json, work->start,
+                               !hv_definition_is_exclusive(work->definition), done, work);
+}
+
+// Two at once would both find the area blank, and the one that Pacemaker refuses could have it.
+static bool is_alone(Definition *work, GError **error)
+{
+    const char *name = work->definition->name;
+    work->alone = g_hash_table_add(work->agent->defining, g_strdup(name));
+    if (!work->alone)
+        g_set_error(error, AGENT_ERROR, AGENT_ERROR_CONFLICT,
+                    "%s is being defined by an earlier request; see what comes of it with "
+                    "`vmferry show %s`",
+                    name, name);
+    return work->alone;
 }
 
 // What ties a VM to its run record stays as it is.
@@ -100,6 +156,19 @@ static bool keeps_its_record(const Definition *work, GError **error)
                 "it again (its disks stay)",
                 other_uuid ? "uuid" : "state_area", now->name,
                 other_uuid ? now->uuid : now->state_area);
+    return false;
+}
+
+// Whether it moves while it runs is a property of its resource.
+static bool stays_movable(const Definition *work, GError **error)
+{
+    bool now = hv_definition_is_exclusive(work->previous);
+    if (now == hv_definition_is_exclusive(work->definition))
+        return true;
+    g_set_error(error, AGENT_ERROR, AGENT_ERROR_REFUSED,
+                "storage: %s has %s file system that only its owner mounts, and that stays; to change it, "
+                "shut the VM down, undefine it and define it again (its disks stay)",
+                work->definition->name, now ? "a" : "no");
     return false;
 }
 
@@ -118,7 +187,7 @@ static bool may_define(const Definition *work, GError **error)
                     "there is no VM \"%s\" to change; define it without update", name);
         return false;
     }
-    if (work->update && !keeps_its_record(work, error))
+    if (work->update && (!keeps_its_record(work, error) || !stays_movable(work, error)))
         return false;
     if (!work->update && work->previous != NULL) {
         g_set_error(error, AGENT_ERROR, AGENT_ERROR_CONFLICT,
@@ -148,7 +217,7 @@ void agent_service_define(Agent *agent, const char *definition, size_t length, b
                          .start = start && !update,
                          .reply = reply,
                          .data = data};
-    if (may_define(work, &error))
+    if (may_define(work, &error) && is_alone(work, &error))
         agent_worker_run(prepare_storage, storage_prepared, work);
     else
         end(work, NULL, error);
@@ -232,6 +301,8 @@ static bool throw_away(Definition *work, FerryArea *area)
 static void read_area(gpointer data)
 {
     Definition *work = data;
+    if (!storage_make_available(work->definition, true, &work->error))
+        return;
     g_autoptr(FerryArea) area = ferry_area_open(work->definition->state_area, &work->error);
     if (area == NULL ||
         !ferry_area_salvage_record(area, &work->record, &work->damaged, &work->error))

@@ -8,6 +8,7 @@
 #include "agent/move_in.h"
 #include "agent/move_out.h"
 #include "agent/status.h"
+#include "hvcore/filesystem.h"
 
 #include <string.h>
 
@@ -57,10 +58,15 @@ static void monitor(Agent *agent, const char *name, AgentRaReplyFn reply, gpoint
     AgentVm *vm = agent_vm_find(agent, name);
     if (vm != NULL && vm->state == AGENT_VM_RUNNING)
         vm->monitored_epoch = vm->record.epoch;
-    if (vm == NULL || !agent_vm_is_here(vm))
+    bool here = vm != NULL && agent_vm_is_here(vm);
+    if (!here && hv_filesystems_held(name)) // Pacemaker has to stop it here first
+        reply(OCF_ERR_GENERIC, "its QEMU is gone, but its file system is still mounted here", data);
+    else if (!here)
         reply(OCF_NOT_RUNNING, "", data);
     else if (vm->state == AGENT_VM_UNKNOWN && (vm->hv == NULL || !hv_vm_process_alive(vm->hv)))
         reply(OCF_ERR_GENERIC, "it is not known yet whether the VM runs", data);
+    else if (vm->state == AGENT_VM_RUNNING && hv_vm_run_state(vm->hv) == HV_RUN_ERROR)
+        reply(OCF_ERR_GENERIC, "its guest has panicked, or QEMU cannot run it any further", data);
     else
         reply(OCF_SUCCESS, "", data);
 }
@@ -74,7 +80,8 @@ static void start(Agent *agent, const AgentRaRequest *request, HvDefinition *def
 
 static void stop(Agent *agent, const AgentRaRequest *request, AgentRaReplyFn reply, gpointer data)
 {
-    AgentVm *vm = agent_vm_find(agent, request->vm);
+    AgentVm *vm = hv_filesystems_held(request->vm) ? agent_vm_ensure(agent, request->vm)
+                                                   : agent_vm_find(agent, request->vm);
     if (vm == NULL) {
         reply(OCF_SUCCESS, "", data);
         return;

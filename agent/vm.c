@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "agent/vm.h"
 
+#include "agent/disk_wait.h"
+#include "agent/guest_time.h"
 #include "agent/load.h"
 #include "agent/move_in.h"
 #include "agent/move_out.h"
-#include "agent/stay.h"
 #include "agent/quarantine.h"
 #include "agent/status.h"
+#include "agent/stay.h"
+
+#include <sys/wait.h>
 
 enum { RECONNECT_MS = 1000 };
 
@@ -62,11 +66,13 @@ void agent_vm_free(AgentVm *vm)
     g_clear_handle_id(&vm->stop_end_timer, g_source_remove);
     g_clear_handle_id(&vm->save_timer, g_source_remove);
     g_clear_handle_id(&vm->retry_timer, g_source_remove);
+    g_clear_handle_id(&vm->give_back_timer, g_source_remove);
     agent_move_out_free(vm->out);
     agent_move_in_free(vm->in);
     agent_load_free(vm->load);
     agent_stay_free(vm->stay);
     agent_quarantine_free(vm->quarantine);
+    agent_guest_time_end(vm);
     hv_vm_free(vm->hv);
     if (vm->definition != NULL)
         hv_definition_unref(vm->definition);
@@ -133,6 +139,7 @@ void agent_vm_set_state(AgentVm *vm, AgentVmState state)
         return;
     g_info("VM %s: %s -> %s", vm->name, agent_vm_state_name(vm->state), agent_vm_state_name(state));
     vm->state = state;
+    agent_guest_time_end(vm);
     agent_status_changed(vm->agent);
     end_waiting_job(vm);
     if (state == AGENT_VM_ABSENT) {
@@ -141,15 +148,25 @@ void agent_vm_set_state(AgentVm *vm, AgentVmState state)
     }
     if (state == AGENT_VM_ABSENT || state == AGENT_VM_RUNNING || state == AGENT_VM_STRANDED)
         agent_vm_stop_step(vm);
+    agent_disk_wait_look(vm);
 }
 
 // --- QEMU's callbacks ---
 
-static void died_by_itself(AgentVm *vm, int status)
+static char *how_it_ended(int status)
+{
+    if (status < 0)
+        return g_strdup("how is not known: an earlier vmferryd started it");
+    return WIFSIGNALED(status)
+               ? g_strdup_printf("signal %d, %s", WTERMSIG(status), g_strsignal(WTERMSIG(status)))
+               : g_strdup_printf("exit code %d", WEXITSTATUS(status));
+}
+
+static void died_by_itself(AgentVm *vm, const char *how)
 {
     agent_events_add(vm->agent->events, "error", "vm.died", vm->name, NULL,
-                     "QEMU of %s ended unexpectedly (wait status %d); Pacemaker is told at once",
-                     vm->name, status);
+                     "QEMU of %s ended unexpectedly (%s); Pacemaker is told at once", vm->name,
+                     how);
     agent_vm_detach(vm);
     agent_vm_set_state(vm, AGENT_VM_ABSENT);
     agent_pacemaker_fail(vm->agent->pacemaker, vm->name, vm->agent->name, NULL, NULL);
@@ -157,8 +174,10 @@ static void died_by_itself(AgentVm *vm, int status)
 
 static void qemu_exited(HvVm *hv, int status, gpointer data)
 {
-    (void)hv;
     AgentVm *vm = data;
+    g_autofree char *how = how_it_ended(status);
+    (void)hv;
+    g_message("%s: QEMU has ended: %s", vm->name, how);
     if (vm->out != NULL)
         agent_move_out_qemu_exited(vm->out);
     else if (vm->in != NULL)
@@ -172,7 +191,7 @@ static void qemu_exited(HvVm *hv, int status, gpointer data)
     else if (vm->state == AGENT_VM_UNKNOWN)
         agent_vm_leftover_exited(vm);
     else
-        died_by_itself(vm, status);
+        died_by_itself(vm, how);
 }
 
 static gboolean reconnect(gpointer data);
@@ -206,8 +225,12 @@ static void qemu_run_state(HvVm *hv, HvRunState state, gpointer data)
     if (state == HV_RUN_UNKNOWN && hv_vm_process_alive(vm->hv) && vm->retry_timer == 0)
         vm->retry_timer = g_timeout_add(RECONNECT_MS, reconnect, vm);
     if (state == HV_RUN_ERROR && vm->state == AGENT_VM_RUNNING)
-        agent_events_add(vm->agent->events, "error", "vm.error", vm->name, NULL,
-                         "QEMU paused %s after an error: I/O error or guest panic", vm->name);
+        agent_events_add(
+            vm->agent->events, "error", "vm.error", vm->name, NULL,
+            "QEMU has paused %s: its guest has panicked, or cannot be run any further; "
+            "Pacemaker's next monitor fails",
+            vm->name);
+    agent_disk_wait_look(vm);
 }
 
 static void qemu_migration(HvVm *hv, HvMigrationStatus status, gpointer data)
@@ -252,6 +275,8 @@ void agent_vm_attach(AgentVm *vm, const HvDefinition *definition)
 
 void agent_vm_detach(AgentVm *vm)
 {
+    agent_disk_wait_end(vm);
+    agent_guest_time_end(vm);
     g_clear_pointer(&vm->load, agent_load_free);
     g_clear_pointer(&vm->hv, hv_vm_free);
 }

@@ -19,6 +19,7 @@ typedef struct AgentMoveOut AgentMoveOut;
 typedef struct AgentMoveIn AgentMoveIn;
 typedef struct AgentLoad AgentLoad;
 typedef struct AgentStay AgentStay;
+typedef struct AgentGuestTime AgentGuestTime;
 typedef struct AgentQuarantine AgentQuarantine;
 
 typedef enum {
@@ -62,6 +63,8 @@ struct AgentVm {
     unsigned stop_timeout_ms; // within which it is of use to Pacemaker
     guint stop_timer;         // until a save is given up
     guint stop_end_timer;     // until QEMU is killed, then until the stop has failed
+    AgentGuestTime *guest_time; // its clock is being set
+    guint disk_timer;  // to continue a guest that waits for space on a disk
     guint retry_timer; // to reach QEMU's monitor, or the record, again
     bool settling;         // record RUNNING is being written again
     unsigned saves;   // tries in the stop under way
@@ -70,6 +73,9 @@ struct AgentVm {
     bool start_void; // a stop has ended during the start, which must not go on when storage answers
     uint64_t monitored_epoch; // of the record, when Pacemaker monitored the running VM last
     unsigned writes; // of the record, that storage has not answered yet
+    unsigned mounts; // of its own file systems, that have not come back yet
+    bool giving_back; // its storage, which comes before "stopped"
+    guint give_back_timer; // to the next try
     char *last_error; // of the last start, NULL where it went well
     gint64 last_error_ms; // wall clock
     json_t *last_move;

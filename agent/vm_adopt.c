@@ -3,6 +3,7 @@
 // whether it has a right to run.
 #include "agent/vm.h"
 
+#include "agent/guest_time.h"
 #include "agent/last_move.h"
 #include "agent/load.h"
 #include "agent/move_out.h"
@@ -84,12 +85,14 @@ static void try_again(AgentVm *vm, const GError *error)
 static void continued(HvVm *hv, const GError *error, gpointer data)
 {
     AgentVm *vm = data;
-    if (error == NULL)
+    if (error == NULL) {
         adopted(vm);
-    else if (hv_vm_run_state(hv) == HV_RUN_SHUTDOWN)
+        agent_guest_time_begin(vm);
+    } else if (hv_vm_run_state(hv) == HV_RUN_SHUTDOWN) {
         leftover(vm, "its guest has powered itself off");
-    else if (vm->state == AGENT_VM_UNKNOWN)
+    } else if (vm->state == AGENT_VM_UNKNOWN) {
         try_again(vm, error);
+    }
 }
 
 static void go_on(AgentVm *vm)
@@ -133,17 +136,18 @@ static void incoming_known(HvVm *hv, const HvMigration *migration, const GError 
         try_again(vm, error);
     } else if (migration->status == HV_MIGRATION_ACTIVE ||
                migration->status == HV_MIGRATION_PAUSED) {
-        agent_load_begin(vm, NULL);
         go_on(vm);
+        agent_guest_time_begin(vm); // the vmferryd before may not have come to it
     } else {
+        g_clear_pointer(&vm->load, agent_load_free);
         set_running(vm);
     }
 }
 
-static void save_cancelled(HvVm *hv, const GError *error, gpointer data)
+static void save_ended(HvVm *hv, const GError *error, gpointer data)
 {
     (void)hv;
-    (void)error; // there may be nothing left to cancel
+    (void)error; // whatever it was, it is over
     set_running(data);
 }
 
@@ -159,9 +163,20 @@ static void record_is_older(AgentVm *vm, const FerryRecord *record)
     try_again(vm, error);
 }
 
+static void follow_load(AgentVm *vm)
+{
+    if (vm->load == NULL)
+        agent_load_begin(vm, NULL);
+}
+
+static bool is_ours(const AgentVm *vm, const FerryRecord *record)
+{
+    return strcmp(record->owner, vm->agent->name) == 0;
+}
+
 static void decide(AgentVm *vm, const FerryRecord *record)
 {
-    bool ours = strcmp(record->owner, vm->agent->name) == 0;
+    bool ours = is_ours(vm, record);
     // The agent ended between the record's new epoch and its note of it. A cold start replaces that
     // note before the record.
     if (ours && record->state == FERRY_RUNNING && record->epoch == hv_vm_epoch(vm->hv) + 1)
@@ -180,15 +195,17 @@ static void decide(AgentVm *vm, const FerryRecord *record)
     switch (record->state) {
     case FERRY_RUNNING:
     case FERRY_CONSUMED:
-        if (run_state == HV_RUN_INMIGRATE)
+        if (run_state == HV_RUN_INMIGRATE) {
             leftover(vm, "its memory was never loaded completely");
-        else if (record->state == FERRY_CONSUMED)
+        } else if (record->state == FERRY_CONSUMED) {
+            follow_load(vm);
             hv_vm_query_migration(vm->hv, incoming_known, vm);
-        else
+        } else {
             set_running(vm);
+        }
         break;
     case FERRY_SAVING:
-        hv_vm_save_cancel(vm->hv, save_cancelled, vm);
+        hv_vm_save_end(vm->hv, save_ended, vm); // its saver went with the vmferryd before
         break;
     case FERRY_SEALED:
         agent_vm_set_state(vm, AGENT_VM_STRANDED);
@@ -223,6 +240,17 @@ static void record_known(AgentVm *vm, const FerryRecord *record, const GError *e
     one_done(data);
 }
 
+// Before QEMU has answered: where its pager went with the vmferryd before, its main loop may be waiting
+// for a page, and answers nobody until there is another pager.
+static void follow_if_consumed(AgentVm *vm, const FerryRecord *record, const GError *error,
+                               gpointer data)
+{
+    (void)data;
+    if (error == NULL && vm->hv != NULL && vm->state == AGENT_VM_UNKNOWN && is_ours(vm, record) &&
+        record->state == FERRY_CONSUMED && record->epoch == hv_vm_epoch(vm->hv))
+        follow_load(vm);
+}
+
 typedef struct {
     AgentVm *vm;
     Adoption *adoption;
@@ -254,6 +282,7 @@ static void look(AgentVm *vm, Adoption *adoption)
     *one = (Look){.vm = vm, .adoption = adoption};
     agent_vm_attach(vm, vm->definition);
     hv_vm_adopt(vm->hv, found, one);
+    agent_record_read(vm, follow_if_consumed, NULL);
 }
 
 void agent_vm_adopt_all(Agent *agent, void (*done)(Agent *agent))

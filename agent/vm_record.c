@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // A VM's run record, read and written off the main loop. The area is opened anew each time: another
 // node may have replaced a file meanwhile.
+#include "agent/storage.h"
 #include "agent/vm.h"
 #include "agent/worker.h"
+#include "hvcore/filesystem.h"
 
 #include <string.h>
 
@@ -26,8 +28,10 @@ static bool ready_to_open(RecordWork *work)
 {
     if (!work->check)
         return true;
-    const HvNodeCheck check = {.accelerator = work->agent->node->accelerator};
-    return hv_definition_check_node(work->definition, &check, &work->error) &&
+    const HvNodeCheck check = {.accelerator = work->agent->node->accelerator,
+                               .unmounted = !hv_filesystems_held(work->vm)};
+    return storage_make_available(work->definition, true, &work->error) &&
+           hv_definition_check_node(work->definition, &check, &work->error) &&
            ferry_area_check(work->path, work->definition->uuid, work->definition->memory_mib,
                             &work->error);
 }

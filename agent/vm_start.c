@@ -4,6 +4,7 @@
 
 #include "agent/move_in.h"
 #include "agent/status.h"
+#include "agent/vm_storage.h"
 #include "agent/witness.h"
 
 static void started(AgentVm *vm, const char *how)
@@ -157,6 +158,20 @@ static void say_if_memory_is_lost(AgentVm *vm, const FerryRecord *record)
                      vm->name, ferry_state_name(record->state), record->owner, record->epoch);
 }
 
+static void mounted(AgentVm *vm, const FerryRecord *record, const GError *error, gpointer data)
+{
+    (void)data;
+    g_autoptr(GError) refused = error == NULL ? overtaken(vm) : NULL;
+    if (error != NULL || refused != NULL) {
+        start_failed(vm, error != NULL ? error : refused);
+    } else if (record->state == FERRY_SEALED) {
+        agent_move_in_restore(vm, record);
+    } else {
+        agent_vm_attach(vm, vm->definition);
+        hv_vm_launch(vm->hv, HV_LAUNCH_COLD, record->epoch + 1, launched, vm);
+    }
+}
+
 static void record_known(AgentVm *vm, const FerryRecord *record, const GError *error,
                          gpointer data)
 {
@@ -175,11 +190,10 @@ static void record_known(AgentVm *vm, const FerryRecord *record, const GError *e
     } else if (record->state == FERRY_SEALED) {
         hv_definition_unref(vm->definition);
         vm->definition = g_steal_pointer(&vm->saved_definition);
-        agent_move_in_restore(vm, record);
+        agent_vm_mount(vm, record, mounted);
     } else {
         say_if_memory_is_lost(vm, record);
-        agent_vm_attach(vm, vm->definition);
-        hv_vm_launch(vm->hv, HV_LAUNCH_COLD, record->epoch + 1, launched, vm);
+        agent_vm_mount(vm, record, mounted);
     }
 }
 

@@ -7,6 +7,7 @@
 #include "agent/move_in.h"
 #include "agent/move_out.h"
 #include "agent/status.h"
+#include "agent/vm_storage.h"
 
 #include <string.h>
 
@@ -15,6 +16,7 @@ enum {
     SAVES = 5,      // tries of a save that fails within its share
     SAVE_AGAIN_MS = 1000,
 };
+enum { GIVE_BACK_AGAIN_MS = 1000 };
 
 static unsigned left_ms(const AgentVm *vm, unsigned per_cent)
 {
@@ -182,6 +184,7 @@ static void answer(AgentVm *vm, const GError *error)
     g_clear_handle_id(&vm->stop_end_timer, g_source_remove);
     g_clear_pointer(&vm->stop_mode, g_free);
     g_clear_handle_id(&vm->save_timer, g_source_remove);
+    g_clear_handle_id(&vm->give_back_timer, g_source_remove);
     vm->saves = 0;
     vm->killing = false;
     agent_vm_wake(vm, &vm->stops, error);
@@ -199,6 +202,11 @@ static GError *why_not_stopped(const AgentVm *vm)
                            "the state area of %s (%s) does not answer, and what is being written "
                            "to its run record may still come about",
                            vm->name, vm->definition->state_area);
+    if (vm->mounts > 0 || vm->giving_back)
+        return g_error_new(AGENT_ERROR, AGENT_ERROR_TIMEOUT,
+                           "a file system of %s is just being %s, which has not come back; does its "
+                           "storage hang?",
+                           vm->name, vm->mounts > 0 ? "mounted" : "unmounted");
     return NULL;
 }
 
@@ -258,11 +266,48 @@ void agent_vm_stop_exited(AgentVm *vm)
         agent_vm_set_state(vm, AGENT_VM_ABSENT);
 }
 
+// Its storage goes last, and before another node may have it.
+static void finish(AgentVm *vm);
+
+static gboolean finish_again(gpointer data)
+{
+    AgentVm *vm = data;
+    vm->give_back_timer = 0;
+    finish(vm);
+    return G_SOURCE_REMOVE;
+}
+
+// What uses it may be a backup that ends in a moment; a stop that fails has the whole node fenced.
+static void given_back(AgentVm *vm, const GError *error, gpointer data)
+{
+    (void)data;
+    if (error != NULL && !g_queue_is_empty(&vm->stops) &&
+        left_ms(vm, AGENT_STOP_KILL_PERCENT) > GIVE_BACK_AGAIN_MS) {
+        g_message("VM %s: %s; trying again", vm->name, error->message);
+        vm->give_back_timer = g_timeout_add(GIVE_BACK_AGAIN_MS, finish_again, vm);
+        return;
+    }
+    if (error != NULL)
+        agent_events_add(vm->agent->events, "error", "vm.stop-failed", vm->name, NULL,
+                         "%s is not stopped on %s: %s", vm->name, vm->agent->name, error->message);
+    answer(vm, error);
+}
+
+static void finish(AgentVm *vm)
+{
+    if (!agent_vm_holds_storage(vm))
+        answer(vm, NULL);
+    else if (!vm->giving_back && vm->give_back_timer == 0)
+        agent_vm_give_back(vm, given_back);
+}
+
 // --- the decision ---
 
 static void begin(AgentVm *vm)
 {
-    const char *mode = mode_of(vm);
+    // The memory of a guest that cannot go on is not worth to be kept: a restore would bring it
+    // back as it is.
+    const char *mode = hv_vm_run_state(vm->hv) == HV_RUN_ERROR ? "poweroff" : mode_of(vm);
     if (strcmp(mode, "save") == 0)
         begin_save(vm);
     else if (strcmp(mode, "poweroff") == 0)
@@ -277,7 +322,7 @@ void agent_vm_stop_step(AgentVm *vm)
         return;
     switch (vm->state) {
     case AGENT_VM_ABSENT:
-        answer(vm, NULL);
+        finish(vm);
         break;
     case AGENT_VM_RUNNING:
         begin(vm);
@@ -302,7 +347,7 @@ void agent_vm_stop_step(AgentVm *vm)
 
 void agent_vm_stop(AgentVm *vm, unsigned timeout_ms, AgentVmDone done, gpointer data)
 {
-    if (vm->state == AGENT_VM_ABSENT) {
+    if (vm->state == AGENT_VM_ABSENT && !agent_vm_holds_storage(vm)) {
         g_clear_pointer(&vm->stop_mode, g_free);
         done(vm, NULL, data);
         return;

@@ -2,11 +2,9 @@
 #include "hvcore/clean_bits.h"
 
 #include "hvcore/command_line.h"
-#include "hvcore/fs.h"
-#include "hvcore/process_file.h"
 #include "hvcore/userfault.h"
+#include "hvcore/vm_dir.h"
 
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -232,12 +230,6 @@ static bool is_needed(const HvVm *vm)
            vm->definition->memory_mib <= MOST_MIB;
 }
 
-static bool make_file(const Clean *clean)
-{
-    HV_AUTO_FD fd = open(clean->file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    return fd >= 0;
-}
-
 void hv_clean_bits(HvVm *vm, HvLaunchMode mode, HvThenFn then)
 {
     if (!is_needed(vm)) {
@@ -249,10 +241,10 @@ void hv_clean_bits(HvVm *vm, HvLaunchMode mode, HvThenFn then)
     *clean = (Clean){.references = 1,
                      .vm = hv_vm_hold(vm),
                      .incoming = mode == HV_LAUNCH_INCOMING,
-                     .file = hv_vm_file(vm->run_dir, name, "clean.qcow2"),
-                     .socket = hv_vm_file(vm->run_dir, name, "clean.sock"),
+                     .file = hv_vm_qemu_file(vm->run_dir, name, "clean.qcow2"),
+                     .socket = hv_vm_qemu_file(vm->run_dir, name, "clean.sock"),
                      .then = then};
-    if (make_file(clean))
+    if (hv_vm_dir_make_file(clean->file, vm->user, NULL))
         go_on(clean);
     else
         then(vm);
@@ -270,15 +262,13 @@ static bool is_snapshots(const HvVm *vm, json_t *result, HvMigrationStatus statu
     return status == HV_MIGRATION_FAILED && !json_object_get(result, "error-desc") && is_needed(vm);
 }
 
-HvMigrationStatus hv_clean_bits_status(const HvVm *vm, json_t *result, bool *hidden)
+HvMigrationStatus hv_clean_bits_status(const HvVm *vm, json_t *result)
 {
     HvMigrationStatus status =
         hv_migration_status_parse(json_string_value(json_object_get(result, "status")));
-    *hidden = false;
     if (status == HV_MIGRATION_ACTIVE || status == HV_MIGRATION_PAUSED)
         return status;
-    *hidden = !hv_userfault_closed(vm->pid, vm->pidfd);
-    if (*hidden)
+    if (!hv_userfault_closed(vm->pid, vm->pidfd))
         return HV_MIGRATION_ACTIVE;
     return is_snapshots(vm, result, status) ? HV_MIGRATION_NONE : status;
 }

@@ -16,6 +16,6 @@ typedef void (*HvThenFn)(HvVm *vm);
 // In the launching phase, before the capability "events" is on. Calls THEN, whether it went well or
 // not; at once where there is nothing to do.
 void hv_clean_bits(HvVm *vm, HvLaunchMode mode, HvThenFn then);
-// The migration's status in an answer to query-migrate. *HIDDEN: a lazy load goes on or waits for
-// another pager (HV_MIGRATION_ACTIVE stands for both).
-HvMigrationStatus hv_clean_bits_status(const HvVm *vm, json_t *result, bool *hidden);
+// The migration's status in an answer to query-migrate. HV_MIGRATION_ACTIVE also stands for a lazy load
+// that waits for another pager, where QEMU does not tell.
+HvMigrationStatus hv_clean_bits_status(const HvVm *vm, json_t *result);

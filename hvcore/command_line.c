@@ -9,10 +9,13 @@
 
 // Slots on the root bus. Fixed: a saved VM's devices must come back at the same addresses. 0, 1 and
 // 31 are the chipset's.
-enum { SLOT_RNG = 2, SLOT_NICS = 3, SLOT_DISKS = SLOT_NICS + HV_MAX_NICS };
+enum { SLOT_RNG = 2, SLOT_NICS = 3, SLOT_DISKS = SLOT_NICS + HV_MAX_NICS,
+       SLOT_PORTS = SLOT_DISKS + HV_MAX_DISKS };
 // QEMU rounds a memory size to this.
 enum { TCG_EXTRA_KIB = 8 };
-G_STATIC_ASSERT((int)SLOT_DISKS + HV_MAX_DISKS <= 31);
+// Sets of descriptors: the file /dev/fdset/SET is what QEMU was given in it, opened anew.
+enum { SET_CONSOLE_LOG, SET_DISKS };
+G_STATIC_ASSERT((int)SLOT_PORTS < 31);
 
 static void add(GPtrArray *argv, const char *option, const char *value)
 {
@@ -38,13 +41,6 @@ static void add_json(GPtrArray *argv, const char *option, json_t *object)
     add(argv, option, text);
     free(text);
     json_decref(object);
-}
-
-// In QEMU's key=value options a comma is written twice.
-static char *double_commas(const char *text)
-{
-    g_auto(GStrv) parts = g_strsplit(text, ",", -1);
-    return g_strjoinv(",,", parts);
 }
 
 static const char *root_bus(const HvDefinition *definition)
@@ -114,6 +110,9 @@ static void add_machine(GPtrArray *argv, const HvCommandLineInput *input)
     add_memory(argv, input);
     add(argv, "-nodefaults", NULL);
     add(argv, "-no-user-config", NULL);
+    // Of what QEMU may ask the kernel for, it needs none of this once it runs.
+    add(argv, "-sandbox",
+        "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
     add(argv, "-display", "none");
     add(argv, "-rtc", "base=utc");
     add(argv, "-msg", "timestamp=on");
@@ -165,10 +164,12 @@ static json_t *iscsi_node(const HvDisk *disk)
                      url.portal, "target", url.target, "lun", (int)url.lun);
 }
 
-static json_t *local_node(const HvDisk *disk)
+// What the launcher has opened; its name is only in the launcher's words.
+static json_t *local_node(const HvDisk *disk, size_t set)
 {
+    g_autofree char *path = g_strdup_printf("/dev/fdset/%zu", set);
     return json_pack("{s:s, s:s, s:s, s:s}", "driver",
-                     disk->type == HV_DISK_BLOCK ? "host_device" : "file", "filename", disk->path,
+                     disk->type == HV_DISK_BLOCK ? "host_device" : "file", "filename", path,
                      "aio", "native", "locking", disk->type == HV_DISK_BLOCK ? "auto" : "on");
 }
 
@@ -180,13 +181,21 @@ static void finish_node(json_t *node, const char *name, const HvDisk *disk)
     json_object_set_new(node, "cache", cache_direct());
 }
 
-static void add_disk(GPtrArray *argv, const HvDefinition *definition, size_t index)
+static json_t *storage_node(GPtrArray *argv, const HvDisk *disk, int fd, size_t set)
 {
-    const HvDisk *disk = &definition->disks[index];
+    if (fd < 0)
+        return iscsi_node(disk);
+    add_format(argv, "-add-fd", "fd=%d,set=%zu", fd, set);
+    return local_node(disk, set);
+}
+
+static void add_disk(GPtrArray *argv, const HvCommandLineInput *input, size_t index)
+{
+    const HvDisk *disk = &input->definition->disks[index];
     g_autofree char *storage = g_strdup_printf("storage%zu", index);
     g_autofree char *image = g_strdup_printf("image%zu", index);
     g_autofree char *id = g_strconcat("disk-", disk->id, NULL);
-    json_t *node = disk->type == HV_DISK_ISCSI ? iscsi_node(disk) : local_node(disk);
+    json_t *node = storage_node(argv, disk, input->disk_fds[index], SET_DISKS + index);
     finish_node(node, storage, disk);
     json_object_set_new(node, "auto-read-only", json_false());
     add_json(argv, "-blockdev", node);
@@ -195,7 +204,7 @@ static void add_disk(GPtrArray *argv, const HvDefinition *definition, size_t ind
     add_json(argv, "-blockdev", node);
     json_t *device = json_pack("{s:s, s:s, s:s, s:s, s:i}", "driver", "virtio-blk-pci", "id", id,
                                "drive", image, "serial", disk->id, "bootindex", (int)index + 1);
-    set_address(device, definition, SLOT_DISKS + index);
+    set_address(device, input->definition, SLOT_DISKS + index);
     add_json(argv, "-device", device);
 }
 
@@ -226,14 +235,30 @@ static void add_rng(GPtrArray *argv, const HvDefinition *definition)
 
 static void add_serial(GPtrArray *argv, const HvCommandLineInput *input)
 {
-    if (input->definition->serial == HV_SERIAL_NONE)
+    if (input->console_fd < 0)
         return;
-    g_autofree char *directory = double_commas(input->vm_dir);
+    add_format(argv, "-add-fd", "fd=%d,set=%d", input->console_log_fd, SET_CONSOLE_LOG);
     add_format(argv, "-chardev",
-               "socket,id=console,path=%s/console.sock,server=on,wait=off,"
-               "logfile=%s/console.log,logappend=on",
-               directory, directory);
+               "socket,id=console,fd=%d,server=on,wait=off,logfile=/dev/fdset/%d,logappend=on",
+               input->console_fd, SET_CONSOLE_LOG);
     add(argv, "-serial", "chardev:console");
+}
+
+// By that name the guest finds the port: /dev/virtio-ports/org.qemu.guest_agent.0.
+static void add_guest_agent(GPtrArray *argv, const HvCommandLineInput *input)
+{
+    if (input->guest_agent_fd < 0)
+        return;
+    add_format(argv, "-chardev", "socket,id=guest-agent,fd=%d,server=on,wait=off",
+               input->guest_agent_fd);
+    json_t *device = json_pack("{s:s, s:s, s:i}", "driver", "virtio-serial-pci", "id", "ports",
+                               "max_ports", 2); // port 0 is a console's
+    set_address(device, input->definition, SLOT_PORTS);
+    add_json(argv, "-device", device);
+    add_json(argv, "-device",
+             json_pack("{s:s, s:s, s:i, s:s, s:s}", "driver", "virtserialport", "bus",
+                       "ports.0", "nr", 1, "chardev", "guest-agent", "name",
+                       "org.qemu.guest_agent.0"));
 }
 
 GPtrArray *hv_command_line(const HvCommandLineInput *input)
@@ -250,8 +275,9 @@ GPtrArray *hv_command_line(const HvCommandLineInput *input)
     for (size_t i = 0; i < input->definition->n_nics; i++)
         add_nic(argv, input, i);
     for (size_t i = 0; i < input->definition->n_disks; i++)
-        add_disk(argv, input->definition, i);
+        add_disk(argv, input, i);
     add_serial(argv, input);
+    add_guest_agent(argv, input);
     g_ptr_array_add(argv, NULL);
     return argv;
 }

@@ -10,10 +10,12 @@ typedef struct {
     const HvDefinition *definition;
     const HvNode *node;
     HvLaunchMode mode;
-    const char *vm_dir;     // RUN_DIR/NAME, for the console's socket and log
-    int qmp_fd, qmp_aux_fd; // listening unix sockets
-    int rescue_fd;          // connected, hvcore/rescue.h; -1: none
-    const int *tap_fds;     // one for each NIC
+    int qmp_fd, qmp_aux_fd;         // listening unix sockets
+    int rescue_fd;                  // connected, hvcore/rescue.h; -1: none
+    int console_fd, console_log_fd; // listening unix socket; file, write-only; -1: no serial port
+    int guest_agent_fd;             // listening unix socket; -1: no port for the guest agent
+    const int *tap_fds;             // one for each NIC
+    const int *disk_fds;            // one for each disk; -1: QEMU reaches it itself
 } HvCommandLineInput;
 
 // NULL-terminated, owns its strings.

@@ -15,17 +15,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-G_GNUC_PRINTF(2, 3)
-static bool unusable(GError **error, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    g_autofree char *text = g_strdup_vprintf(format, arguments);
-    va_end(arguments);
-    g_set_error_literal(error, HV_ERROR, HV_ERROR_RESOURCE, text);
-    return false;
-}
-
 // Under TCG a save while the guest runs could lose writes, as hvcore/command_line.c says, and there
 // is no way around it: huge pages are always whole words of QEMU's bitmap.
 static bool check_hugepages(const HvDefinition *definition, const HvNodeCheck *check,
@@ -34,22 +23,24 @@ static bool check_hugepages(const HvDefinition *definition, const HvNodeCheck *c
     HvHugepages pages;
     uint64_t needed = definition->memory_mib / HV_HUGEPAGE_MIB;
     if (g_strcmp0(check->accelerator, "tcg") == 0)
-        return unusable(error, "hugepages: this node has no KVM, and without it memory in huge "
-                               "pages cannot be saved while the guest runs; set it to false");
+        return hv_refuse(error, HV_ERROR_RESOURCE,
+                         "hugepages: this node has no KVM, and without it memory in huge "
+                         "pages cannot be saved while the guest runs; set it to false");
     if (!hv_hugepages_look(&pages))
-        return unusable(error, "hugepages: this node's kernel has none of %d MiB; set it to false",
-                        HV_HUGEPAGE_MIB);
+        return hv_refuse(error, HV_ERROR_RESOURCE,
+                         "hugepages: this node's kernel has none of %d MiB; set it to false",
+                         HV_HUGEPAGE_MIB);
     if (needed > pages.total)
-        return unusable(error,
-                        "hugepages: %" PRIu64 " pages of %d MiB are needed, but this node has "
-                        "%" PRIu64 "; raise vm.nr_hugepages (sysctl), best at boot",
-                        needed, HV_HUGEPAGE_MIB, pages.total);
+        return hv_refuse(error, HV_ERROR_RESOURCE,
+                         "hugepages: %" PRIu64 " pages of %d MiB are needed, but this node has "
+                         "%" PRIu64 "; raise vm.nr_hugepages (sysctl), best at boot",
+                         needed, HV_HUGEPAGE_MIB, pages.total);
     if (!check->has_memory && needed > pages.available)
-        return unusable(error,
-                        "hugepages: %" PRIu64 " pages of %d MiB are needed, but only %" PRIu64
-                        " of this node's %" PRIu64 " are free; raise vm.nr_hugepages (sysctl) or "
-                        "move another VM away",
-                        needed, HV_HUGEPAGE_MIB, pages.available, pages.total);
+        return hv_refuse(error, HV_ERROR_RESOURCE,
+                         "hugepages: %" PRIu64 " pages of %d MiB are needed, but only %" PRIu64
+                         " of this node's %" PRIu64 " are free; raise vm.nr_hugepages (sysctl) or "
+                         "move another VM away",
+                         needed, HV_HUGEPAGE_MIB, pages.available, pages.total);
     return true;
 }
 
@@ -60,19 +51,19 @@ static bool check_memory(const HvDefinition *definition, const HvNodeCheck *chec
     uint64_t available = 0;
     uint64_t total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) >> 20;
     if (definition->memory_mib > total)
-        return unusable(error,
-                        "memory_mib: %" PRIu64 " MiB, but this node has %" PRIu64
-                        " MiB; lower it or choose a larger node",
-                        definition->memory_mib, total);
+        return hv_refuse(error, HV_ERROR_RESOURCE,
+                         "memory_mib: %" PRIu64 " MiB, but this node has %" PRIu64
+                         " MiB; lower it or choose a larger node",
+                         definition->memory_mib, total);
     if (check->has_memory)
         return true;
     if (!hv_node_memory_available(&available, error))
         return false;
     if (definition->memory_mib > available)
-        return unusable(error,
-                        "memory_mib: %" PRIu64 " MiB, but only %" PRIu64
-                        " MiB are available on this node; move another VM away or lower it",
-                        definition->memory_mib, available);
+        return hv_refuse(error, HV_ERROR_RESOURCE,
+                         "memory_mib: %" PRIu64 " MiB, but only %" PRIu64
+                         " MiB are available on this node; move another VM away or lower it",
+                         definition->memory_mib, available);
     return true;
 }
 
@@ -82,9 +73,9 @@ static bool check_readable(const char *key, const char *path, GError **error)
     if (!path)
         return true;
     if (stat(path, &status) < 0 || access(path, R_OK) < 0)
-        return unusable(error, "%s: %s: %s", key, path, g_strerror(errno));
+        return hv_refuse(error, HV_ERROR_RESOURCE, "%s: %s: %s", key, path, g_strerror(errno));
     if (!S_ISREG(status.st_mode))
-        return unusable(error, "%s: %s is not a file", key, path);
+        return hv_refuse(error, HV_ERROR_RESOURCE, "%s: %s is not a file", key, path);
     return true;
 }
 
@@ -95,25 +86,42 @@ static bool check_qcow2(const char *key, const HvDisk *disk, int fd, GError **er
         return true;
     if (pread(fd, magic, sizeof magic, 0) == sizeof magic && memcmp(magic, "QFI\xfb", 4) == 0)
         return true;
-    return unusable(error, "%s: %s holds no qcow2 image; is its format \"raw\"?", key, disk->path);
+    return hv_refuse(error, HV_ERROR_RESOURCE,
+                     "%s: %s holds no qcow2 image; is its format \"raw\"?", key, disk->path);
 }
 
-static bool check_local_disk(const char *key, const HvDisk *disk, GError **error)
+// Whoever runs it has to know what to ask.
+static char *hint(const HvDefinition *definition, const HvDisk *disk)
+{
+    if (disk->storage)
+        return g_strdup_printf("`vmferry storage check %s` tells about its storage \"%s\"",
+                               definition->name, disk->storage);
+    return g_strdup(disk->type == HV_DISK_BLOCK ? "is the LUN's session up on this node?"
+                                                : "is the shared directory mounted?");
+}
+
+static bool check_local_disk(const HvDefinition *definition, const char *key, const HvDisk *disk,
+                             GError **error)
 {
     bool block = disk->type == HV_DISK_BLOCK;
     struct stat status;
-    if (stat(disk->path, &status) < 0)
-        return unusable(error, "%s: %s: %s; is the %s", key, disk->path, g_strerror(errno),
-                        block ? "LUN's session up on this node?" : "shared directory mounted?");
+    if (stat(disk->path, &status) < 0) {
+        int problem = errno;
+        g_autofree char *remedy = hint(definition, disk);
+        return hv_refuse(error, HV_ERROR_RESOURCE, "%s: %s: %s; %s", key, disk->path,
+                         g_strerror(problem), remedy);
+    }
     if (block && !S_ISBLK(status.st_mode))
-        return unusable(error, "%s: %s is not a block device; use type \"file\"?", key, disk->path);
+        return hv_refuse(error, HV_ERROR_RESOURCE,
+                         "%s: %s is not a block device; use type \"file\"?", key, disk->path);
     if (!block && !S_ISREG(status.st_mode))
-        return unusable(error, "%s: %s is not a regular file%s", key, disk->path,
-                        S_ISBLK(status.st_mode) ? "; use type \"block\"" : "");
+        return hv_refuse(error, HV_ERROR_RESOURCE, "%s: %s is not a regular file%s", key,
+                         disk->path, S_ISBLK(status.st_mode) ? "; use type \"block\"" : "");
     HV_AUTO_FD fd =
         open(disk->path, (disk->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return unusable(error, "%s: cannot open %s: %s", key, disk->path, g_strerror(errno));
+        return hv_refuse(error, HV_ERROR_RESOURCE, "%s: cannot open %s: %s", key, disk->path,
+                         g_strerror(errno));
     return check_qcow2(key, disk, fd, error);
 }
 
@@ -123,23 +131,34 @@ static bool check_iscsi_disk(const char *key, const HvDisk *disk, GError **error
     g_autoptr(GError) problem = NULL;
     g_auto(HvRunResult) result = {0};
     if (!program)
-        return unusable(error, "%s: qemu-img is missing; install qemu-utils", key);
+        return hv_refuse(error, HV_ERROR_RESOURCE, "%s: qemu-img is missing; install qemu-utils",
+                         key);
     char *const argv[] = {program,      (char *)"info", (char *)"-U", (char *)"-f",
                           disk->format, disk->path,     NULL};
     if (!hv_run(argv, NULL, 0, HV_ISCSI_PROBE_MS, &result, &problem))
-        return unusable(error, "%s: %s: %s; does the portal answer?", key, disk->path,
-                        problem->message);
+        return hv_refuse(error, HV_ERROR_RESOURCE, "%s: %s: %s; does the portal answer?", key,
+                         disk->path, problem->message);
     if (!WIFEXITED(result.status) || WEXITSTATUS(result.status) != 0)
-        return unusable(error, "%s: %s: %s", key, disk->path, result.output);
+        return hv_refuse(error, HV_ERROR_RESOURCE, "%s: %s: %s", key, disk->path, result.output);
     return true;
 }
 
-static bool check_disk(const HvDefinition *definition, size_t index, GError **error)
+static bool is_on_filesystem(const HvDefinition *definition, const HvDisk *disk)
+{
+    const HvStorage *storage =
+        disk->storage ? hv_definition_storage(definition, disk->storage) : NULL;
+    return storage && storage->type == HV_STORAGE_FILESYSTEM;
+}
+
+static bool check_disk(const HvDefinition *definition, const HvNodeCheck *check, size_t index,
+                       GError **error)
 {
     const HvDisk *disk = &definition->disks[index];
     g_autofree char *key = g_strdup_printf("disks[%zu]", index);
+    if (check->unmounted && is_on_filesystem(definition, disk))
+        return true;
     return disk->type == HV_DISK_ISCSI ? check_iscsi_disk(key, disk, error)
-                                       : check_local_disk(key, disk, error);
+                                       : check_local_disk(definition, key, disk, error);
 }
 
 static bool check_bridge(const HvDefinition *definition, size_t index, GError **error)
@@ -149,12 +168,12 @@ static bool check_bridge(const HvDefinition *definition, size_t index, GError **
     case HV_BRIDGE_OK:
         return true;
     case HV_BRIDGE_OTHER:
-        return unusable(error, "nics[%zu].bridge: %s is an interface, but not a bridge", index,
-                        name);
+        return hv_refuse(error, HV_ERROR_RESOURCE,
+                         "nics[%zu].bridge: %s is an interface, but not a bridge", index, name);
     default:
-        return unusable(error,
-                        "nics[%zu].bridge: this node has no bridge %s; create it (see ip-link)",
-                        index, name);
+        return hv_refuse(error, HV_ERROR_RESOURCE,
+                         "nics[%zu].bridge: this node has no bridge %s; create it (see ip-link)",
+                         index, name);
     }
 }
 
@@ -170,7 +189,7 @@ bool hv_definition_check_node(const HvDefinition *definition, const HvNodeCheck 
         if (!check_bridge(definition, i, error))
             return false;
     for (size_t i = 0; i < definition->n_disks; i++)
-        if (!check_disk(definition, i, error))
+        if (!check_disk(definition, check, i, error))
             return false;
     return true;
 }

@@ -2,6 +2,7 @@
 // A definition back to JSON, its digest, and what differs between two.
 #include "hvcore/definition_keys.h"
 #include "hvcore/definition_private.h"
+#include "hvcore/definition_storage.h"
 
 #include <string.h>
 
@@ -37,7 +38,11 @@ static json_t *disk_as_json(const HvDisk *disk)
     json_t *object = json_object();
     set_string(object, "id", disk->id);
     set_string(object, "type", types[disk->type]);
-    set_string(object, disk->type == HV_DISK_ISCSI ? "url" : "path", disk->path);
+    set_string(object, "storage", disk->storage);
+    if (disk->storage)
+        set_string(object, "path", disk->inside);
+    else
+        set_string(object, disk->type == HV_DISK_ISCSI ? "url" : "path", disk->path);
     set_string(object, "format", disk->format);
     json_object_set_new(object, "read_only", json_boolean(disk->read_only));
     return object;
@@ -62,10 +67,19 @@ static json_t *resources_as_json(const HvResources *resources)
     return object;
 }
 
+static json_t *state_area_as_json(const HvDefinition *definition)
+{
+    json_t *object = json_object();
+    set_string(object, "storage", definition->state_storage);
+    set_string(object, "path", definition->state_inside);
+    return object;
+}
+
 json_t *hv_definition_as_json(const HvDefinition *definition)
 {
     static const char *const on_stops[] = {"save", "shutdown", "poweroff"};
     json_t *root = json_object(), *disks = json_array(), *nics = json_array();
+    json_t *storage = json_array();
     set_string(root, "name", definition->name);
     set_string(root, "uuid", definition->uuid);
     set_number(root, "memory_mib", definition->memory_mib);
@@ -75,19 +89,30 @@ json_t *hv_definition_as_json(const HvDefinition *definition)
     set_string(root, "machine", definition->machine);
     set_string(root, "firmware", definition->firmware);
     set_string(root, "serial", definition->serial == HV_SERIAL_CONSOLE ? "console" : "none");
+    // Only where it is there: a node with an older vmferryd takes the definitions that it knows.
+    if (definition->guest_agent)
+        json_object_set_new(root, "guest_agent", json_true());
     set_string(root, "on_stop", on_stops[definition->on_stop]);
     set_string(root, "restore", definition->restore == HV_RESTORE_EAGER ? "eager" : "lazy");
-    set_string(root, "state_area", definition->state_area);
+    if (definition->state_storage)
+        json_object_set_new(root, "state_area", state_area_as_json(definition));
+    else
+        set_string(root, "state_area", definition->state_area);
     set_number(root, "max_blackout_ms", definition->max_blackout_ms);
     set_string(root, "convergence",
                definition->convergence == HV_CONVERGENCE_ABORT ? "abort" : "force");
     set_number(root, "max_throttle_percent", definition->max_throttle_percent);
     if (definition->kernel)
         json_object_set_new(root, "boot", boot_as_json(definition));
+    for (size_t i = 0; i < definition->n_storage; i++)
+        json_array_append_new(storage, hv_definition_storage_as_json(&definition->storage[i]));
     for (size_t i = 0; i < definition->n_disks; i++)
         json_array_append_new(disks, disk_as_json(&definition->disks[i]));
     for (size_t i = 0; i < definition->n_nics; i++)
         json_array_append_new(nics, nic_as_json(&definition->nics[i]));
+    if (definition->n_storage)
+        json_object_set(root, "storage", storage);
+    json_decref(storage);
     json_object_set_new(root, "disks", disks);
     json_object_set_new(root, "nics", nics);
     json_object_set_new(root, "resources", resources_as_json(&definition->resources));

@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 typedef struct {
-    const char *object; // "" is the top level, else "boot", "disks", "nics", "resources"
+    const char *object; // "" is the top level, else "boot", "disks", "nics", "resources", "storage", "state_area"
     const char *key;
     bool required;
     bool live; // top level only: a change applies to a running guest

@@ -11,7 +11,7 @@ static inline void hv_json_decref(json_t *json)
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_t, hv_json_decref)
 
-enum { HV_MAX_DISKS = 16, HV_MAX_NICS = 8 };
+enum { HV_MAX_DISKS = 16, HV_MAX_NICS = 8, HV_MAX_STORAGE = 16 };
 
 // The same as hv_definition_parse, of parsed JSON (borrowed).
 HvDefinition *hv_definition_from_json(json_t *root, GError **error);

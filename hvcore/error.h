@@ -4,6 +4,7 @@
 #pragma once
 
 #include <glib.h>
+#include <stdbool.h>
 
 #define HV_ERROR (hv_error_quark())
 GQuark hv_error_quark(void);
@@ -18,3 +19,6 @@ typedef enum {
     HV_ERROR_NOT_RUNNING, // there is no such process, proven
     HV_ERROR_UNKNOWN,     // whether the process runs could not be found out
 } HvErrorCode;
+
+// Sets the error (CODE is an HvErrorCode, FORMAT as printf's) and is false, for `return`.
+bool hv_refuse(GError **error, int code, const char *format, ...) G_GNUC_PRINTF(3, 4);

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { LUN_MAX = 16383, DEFAULT_PORT = 3260 };
+enum { DEFAULT_PORT = 3260 };
 
 void hv_iscsi_url_clear(HvIscsiUrl *url)
 {
@@ -19,8 +19,7 @@ static bool host_is_valid(const char *host)
     return *host && strspn(host, G_CSET_a_2_z G_CSET_A_2_Z G_CSET_DIGITS ".-") == strlen(host);
 }
 
-// "host", "host:port", "[v6]" or "[v6]:port" to "host:port"; NULL where it is none of these.
-static char *normalize_portal(const char *authority)
+char *hv_iscsi_portal(const char *authority)
 {
     const char *colon = strrchr(authority, ':');
     if (colon && strchr(colon, ']'))
@@ -48,9 +47,9 @@ bool hv_iscsi_url_parse(const char *url, HvIscsiUrl *out, const char **reason)
         return false;
     }
     guint64 lun;
-    g_autofree char *portal = normalize_portal(parts[0]);
+    g_autofree char *portal = hv_iscsi_portal(parts[0]);
     if (!portal || !parts[1][0] || strspn(parts[1], iqn_chars) != strlen(parts[1]) ||
-        !g_ascii_string_to_unsigned(parts[2], 10, 0, LUN_MAX, &lun, NULL))
+        !g_ascii_string_to_unsigned(parts[2], 10, 0, HV_ISCSI_LUN_MAX, &lun, NULL))
         return false;
     *out = (HvIscsiUrl){g_steal_pointer(&portal), g_strdup(parts[1]), (uint32_t)lun};
     return true;

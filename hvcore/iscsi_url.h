@@ -12,6 +12,12 @@ typedef struct {
     uint32_t lun; // 0 to 16383
 } HvIscsiUrl;
 
+enum { HV_ISCSI_LUN_MAX = 16383 };
+
+// "host", "host:port", "[v6]" or "[v6]:port" to "host:port"; NULL where it is none of these. The caller
+// frees it.
+char *hv_iscsi_portal(const char *authority);
+
 // On failure returns false and *REASON says why in a few words (static text).
 bool hv_iscsi_url_parse(const char *url, HvIscsiUrl *out, const char **reason);
 void hv_iscsi_url_clear(HvIscsiUrl *url);

@@ -2,13 +2,16 @@
 // What this node can do as a hypervisor.
 #pragma once
 
-#include "hvcore/error.h"
+#include "hvcore/user.h"
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { HV_NODE_VERSION_MS = 2000 }; // for qemu --version
+// For qemu --version: a node that boots has everything else to read at the same time.
+enum { HV_NODE_VERSION_MS = 20000 };
 
 typedef struct {
+    char *launcher; // vmferry-launch's path
+    HvUser *user;   // who QEMU runs as; NULL: who vmferryd runs as
     char *qemu_path;
     char *qemu_version;       // "7.2.22"
     char *accelerator;        // "kvm" or "tcg"
@@ -18,9 +21,16 @@ typedef struct {
     uint32_t cpus;
 } HvNode;
 
-// Probes QEMU and the accelerator by running them (some 10 s at most, blocking); QEMU is the binary at
-// PATH, or the first qemu-system-x86_64 found where PATH is NULL. The caller frees.
-HvNode *hv_node_probe(const char *path, GError **error);
+typedef struct {
+    const char *qemu;        // path; NULL: the first qemu-system-x86_64 found
+    const char *launcher;    // path
+    const char *user;        // "root": vmferryd's own
+    const char *accelerator; // "kvm" or "tcg"; NULL: found out by trying
+} HvNodeSetup;
+
+// Probes QEMU and the accelerator by running them as that user (some 10 s at most, blocking). The
+// caller frees.
+HvNode *hv_node_probe(const HvNodeSetup *setup, GError **error);
 void hv_node_free(HvNode *node);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HvNode, hv_node_free)
 

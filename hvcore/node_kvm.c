@@ -35,7 +35,7 @@ static int boot_sector(void)
     return hv_steal_fd(&fd);
 }
 
-static bool device_opens(char **reason)
+bool hv_node_kvm_opens(char **reason)
 {
     HV_AUTO_FD fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     if (fd < 0)
@@ -43,21 +43,45 @@ static bool device_opens(char **reason)
     return fd >= 0;
 }
 
-bool hv_node_try_guest(const char *qemu_path, const char *accelerator, unsigned deadline_ms,
-                       char **reason)
+static GPtrArray *guest_words(const HvLauncher *launcher, const char *qemu_path,
+                              const char *accelerator, int sector)
+{
+    g_autofree char *fd = g_strdup_printf("fd=%d,set=0", sector);
+    const char *const words[] = {qemu_path,
+                                 "-nodefaults",
+                                 "-no-user-config",
+                                 "-machine",
+                                 "pc",
+                                 "-accel",
+                                 accelerator,
+                                 "-m",
+                                 "16M",
+                                 "-display",
+                                 "none",
+                                 "-add-fd",
+                                 fd,
+                                 "-blockdev",
+                                 "driver=file,filename=/dev/fdset/0,locking=off,node-name=disk",
+                                 "-device",
+                                 "ide-hd,drive=disk",
+                                 "-device",
+                                 "isa-debug-exit,iobase=0xf4,iosize=4"};
+    GPtrArray *argv = g_ptr_array_new_with_free_func(g_free);
+    for (size_t i = 0; i < G_N_ELEMENTS(words); i++)
+        g_ptr_array_add(argv, g_strdup(words[i]));
+    hv_launcher_wrap(argv, launcher, &sector, 1);
+    g_ptr_array_add(argv, NULL);
+    return argv;
+}
+
+bool hv_node_try_guest(const HvLauncher *launcher, const char *qemu_path, const char *accelerator,
+                       unsigned deadline_ms, char **reason)
 {
     HV_AUTO_FD sector = boot_sector();
-    g_autofree char *drive =
-        g_strdup_printf("file=/proc/self/fd/%d,format=raw,if=ide,file.locking=off", sector);
-    const char *const words[] = {qemu_path,   "-nodefaults", "-no-user-config",
-                                 "-machine",  "pc",          "-accel",
-                                 accelerator, "-m",          "16M",
-                                 "-display",  "none",        "-drive",
-                                 drive,       "-device",     "isa-debug-exit,iobase=0xf4,iosize=4",
-                                 NULL};
+    g_autoptr(GPtrArray) argv = guest_words(launcher, qemu_path, accelerator, sector);
     g_auto(HvRunResult) result = {0};
     g_autoptr(GError) error = NULL;
-    if (!hv_run((char *const *)words, &sector, 1, deadline_ms, &result, &error)) {
+    if (!hv_run((char *const *)argv->pdata, &sector, 1, deadline_ms, &result, &error)) {
         *reason = g_strdup_printf("%s did not run a test guest: %s", accelerator, error->message);
         return false;
     }
@@ -69,15 +93,16 @@ bool hv_node_try_guest(const char *qemu_path, const char *accelerator, unsigned 
     return ran;
 }
 
-bool hv_node_try_kvm(const char *qemu_path, char **reason)
+bool hv_node_try_kvm(const HvLauncher *launcher, const char *qemu_path, char **reason)
 {
     g_autofree char *tcg_reason = NULL;
-    if (!device_opens(reason))
+    if (!hv_node_kvm_opens(reason))
         return false;
     gint64 begin = g_get_monotonic_time();
-    hv_node_try_guest(qemu_path, "tcg", HV_NODE_TCG_MS, &tcg_reason);
+    hv_node_try_guest(launcher, qemu_path, "tcg", HV_NODE_TCG_MS, &tcg_reason);
     unsigned tcg_ms = (unsigned)((g_get_monotonic_time() - begin) / 1000);
-    if (hv_node_try_guest(qemu_path, "kvm", MAX(3 * tcg_ms, (unsigned)HV_NODE_KVM_MS), reason))
+    if (hv_node_try_guest(launcher, qemu_path, "kvm", MAX(3 * tcg_ms, (unsigned)HV_NODE_KVM_MS),
+                          reason))
         return true;
     char *with_tcg = g_strdup_printf("%s; tcg took %u ms", *reason, tcg_ms);
     g_free(*reason);

@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { STAT_FIELD_AFTER_NAME = 3, STAT_FIELD_START = 22 };
@@ -40,6 +43,16 @@ bool hv_process_start_time(pid_t pid, uint64_t *ticks, GError **error)
     g_set_error(error, HV_ERROR, none ? HV_ERROR_NOT_RUNNING : HV_ERROR_UNKNOWN,
                 "cannot read %s: %s", path, n < 0 ? g_strerror(errno) : "unexpected content");
     return false;
+}
+
+bool hv_process_owner(pid_t pid, uid_t *owner)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d", (int)pid);
+    struct stat status;
+    if (stat(path, &status) < 0)
+        return false;
+    *owner = status.st_uid;
+    return true;
 }
 
 static bool is_this_boot(const HvProcessFile *file, bool *same, GError **error)
@@ -109,6 +122,19 @@ HvProcessState hv_process_find_name(const char *run_dir, const char *name, HvPro
         return HV_PROCESS_GONE;
     g_propagate_error(error, g_steal_pointer(&problem));
     return HV_PROCESS_UNKNOWN;
+}
+
+// A process's own user may do that without CAP_SYS_NICE, so this thread is it for the moment. The
+// C library's seteuid would change all threads.
+void hv_process_last(pid_t pid)
+{
+    enum { LAST = 19, UNCHANGED = -1 };
+    uid_t own = geteuid(), owner = own;
+    bool changed = hv_process_owner(pid, &owner) && owner != own &&
+                   syscall(SYS_setresuid, UNCHANGED, owner, UNCHANGED) == 0;
+    (void)setpriority(PRIO_PGRP, (id_t)pid, LAST); // its session's one group
+    if (changed && syscall(SYS_setresuid, UNCHANGED, own, UNCHANGED) < 0)
+        g_error("this thread cannot become root again: %s", g_strerror(errno));
 }
 
 bool hv_process_kill(int pidfd, GError **error)

@@ -45,16 +45,30 @@ static bool find(const char *run_dir, const char *name, int *pidfd, int *number,
     return state == HV_PROCESS_ALIVE;
 }
 
+static bool open_rescue(QmpBlocking *qmp, const char *run_dir, const char *name, gint64 end_us,
+                        GError **error)
+{
+    g_autofree char *second = hv_vm_file(run_dir, name, "qmp-aux.sock");
+    HV_AUTO_FD pidfd = -1;
+    int number;
+    return find(run_dir, name, &pidfd, &number, error) &&
+           open_monitor(qmp, pidfd, number, second, end_us, error);
+}
+
+bool hv_process_recover_now(const char *run_dir, const char *name, const char *path,
+                            GError **error)
+{
+    g_auto(QmpBlocking) qmp = {.fd = -1};
+    gint64 end_us = g_get_monotonic_time() + (gint64)HV_ASK_MS * 1000;
+    return open_rescue(&qmp, run_dir, name, end_us, error) && ask(&qmp, path, error);
+}
+
 bool hv_process_recover(const char *run_dir, const char *name, const char *path,
                         unsigned deadline_ms, GError **error)
 {
     g_auto(QmpBlocking) qmp = {.fd = -1};
-    g_autofree char *second = hv_vm_file(run_dir, name, "qmp-aux.sock");
     gint64 end_us = g_get_monotonic_time() + (gint64)deadline_ms * 1000;
-    HV_AUTO_FD pidfd = -1;
-    int number;
-    if (!find(run_dir, name, &pidfd, &number, error) ||
-        !open_monitor(&qmp, pidfd, number, second, end_us, error))
+    if (!open_rescue(&qmp, run_dir, name, end_us, error))
         return false;
     for (;;) {
         g_autoptr(GError) problem = NULL;

@@ -14,6 +14,13 @@ static void add_property(GPtrArray *words, const char *name, uint64_t value, con
         g_ptr_array_add(words, g_strdup_printf("--property=%s=%" PRIu64 "%s", name, value, unit));
 }
 
+// The scope before may still be there when the VM starts again.
+static char *unit_word(const HvDefinition *definition)
+{
+    return g_strdup_printf("--unit=vmferry-%s-%" G_GINT64_FORMAT, definition->name,
+                           g_get_monotonic_time() / G_TIME_SPAN_MILLISECOND);
+}
+
 static GPtrArray *scope_words(const HvDefinition *definition)
 {
     const HvResources *resources = &definition->resources;
@@ -24,6 +31,9 @@ static GPtrArray *scope_words(const HvDefinition *definition)
     g_ptr_array_add(words, g_strdup("--quiet"));
     g_ptr_array_add(words, g_strdup("--collect"));
     g_ptr_array_add(words, g_strdup("--slice=vmferry.slice"));
+    g_ptr_array_add(words, unit_word(definition));
+    g_ptr_array_add(words, g_strdup("--property=After=vmferryd.service"));
+    g_ptr_array_add(words, g_strdup("--property=Before=pacemaker.service"));
     g_ptr_array_add(words, g_strdup_printf("--description=VM %s", definition->name));
     add_property(words, "CPUWeight", resources->cpu_weight, "");
     add_property(words, "IOWeight", resources->io_weight, "");
@@ -35,11 +45,11 @@ static GPtrArray *scope_words(const HvDefinition *definition)
 char *hv_resources_wrap(GPtrArray *argv, const HvDefinition *definition, bool systemd)
 {
     const HvResources *resources = &definition->resources;
-    if (!resources->cpu_weight && !resources->io_weight && !resources->memory_max_mib)
-        return NULL;
+    bool limits = resources->cpu_weight || resources->io_weight || resources->memory_max_mib;
     if (!systemd)
-        return g_strdup("resources: not applied: this node has no systemd with the unified cgroup "
-                        "hierarchy");
+        return limits ? g_strdup("resources: not applied: this node has no systemd with the "
+                                 "unified cgroup hierarchy")
+                      : NULL;
     g_autoptr(GPtrArray) words = scope_words(definition);
     for (guint i = 0; i < words->len; i++)
         g_ptr_array_insert(argv, (gint)i, words->pdata[i]);

@@ -5,7 +5,6 @@
 #include "hvcore/vm_private.h"
 
 #include <stdlib.h>
-#include <sys/resource.h>
 
 typedef struct {
     HvDoneFn done;
@@ -19,6 +18,8 @@ HvVm *hv_vm_new(const HvDefinition *definition, const HvNode *node, const char *
     HvVm *vm = g_new0(HvVm, 1);
     vm->references = 1;
     vm->definition = hv_definition_ref(definition);
+    vm->launcher = g_strdup(node->launcher);
+    vm->user = hv_user_ref(node->user);
     vm->qemu_path = g_strdup(node->qemu_path);
     vm->accelerator = g_strdup(node->accelerator);
     vm->run_dir = g_strdup(run_dir);
@@ -27,6 +28,7 @@ HvVm *hv_vm_new(const HvDefinition *definition, const HvNode *node, const char *
     vm->data = data;
     vm->pidfd = vm->rescue_fd = -1;
     vm->console_path = hv_vm_file(run_dir, definition->name, "console.sock");
+    vm->guest_agent_path = hv_vm_file(run_dir, definition->name, "guest-agent.sock");
     vm->retired = g_ptr_array_new_with_free_func((GDestroyNotify)qmp_client_free);
     g_queue_init(&vm->later);
     return vm;
@@ -50,10 +52,13 @@ void hv_vm_release(HvVm *vm)
     if (--vm->references)
         return;
     hv_definition_unref(vm->definition);
+    g_free(vm->launcher);
+    hv_user_unref(vm->user);
     g_free(vm->qemu_path);
     g_free(vm->accelerator);
     g_free(vm->run_dir);
     g_free(vm->console_path);
+    g_free(vm->guest_agent_path);
     g_free(vm->resources_note);
     g_clear_error(&vm->phase_error);
     g_free(vm);
@@ -75,6 +80,7 @@ void hv_vm_free(HvVm *vm)
     hv_vm_drop_source(&vm->log_timer);
     hv_vm_drop_source(&vm->phase_timer);
     hv_vm_drop_source(&vm->settle_timer);
+    hv_vm_drop_source(&vm->save_end.timer);
     hv_vm_drop_source(&vm->later_source);
     g_clear_pointer(&vm->qmp, qmp_client_free);
     g_clear_pointer(&vm->retired, g_ptr_array_unref);
@@ -275,9 +281,8 @@ void hv_vm_powerdown(HvVm *vm, HvDoneFn done, gpointer data)
 // Giving a guest's memory back takes a while of CPU time, which the node's other guests need more.
 void hv_vm_quit(HvVm *vm, HvDoneFn done, gpointer data)
 {
-    enum { LAST = 19 };
     if (vm->pid != 0)
-        (void)setpriority(PRIO_PGRP, (id_t)vm->pid, LAST); // its session's one group
+        hv_process_last(vm->pid);
     hv_vm_simple(vm, "quit", done, data);
 }
 

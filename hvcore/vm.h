@@ -10,7 +10,7 @@
 // with NULL or an error that it borrows. A call whose deadline passes gets HV_ERROR_TIMEOUT; when
 // QEMU goes away all calls under way get HV_ERROR_CLOSED. After hv_vm_free no callback is called.
 // DONE may be NULL where the caller learns the outcome otherwise (cont, pause, powerdown, quit,
-// announce, save_cancel).
+// announce, save_end).
 #pragma once
 
 #include "hvcore/definition.h"
@@ -29,7 +29,8 @@ typedef enum {
     HV_RUN_POSTMIGRATE,    // stopped after an outgoing migration; hv_vm_cont is the way back
     HV_RUN_FINISH_MIGRATE, // stopped for the last pass of an outgoing migration
     HV_RUN_SHUTDOWN,       // the guest powered off, QEMU is still there
-    HV_RUN_ERROR,          // internal-error, io-error, guest-panicked, watchdog
+    HV_RUN_ERROR,          // internal-error, guest-panicked, watchdog: the guest cannot go on
+    HV_RUN_IO_ERROR,       // a disk has no space: the guest and its requests wait; hv_vm_cont tries again
 } HvRunState;
 const char *hv_run_state_name(HvRunState state);
 
@@ -38,7 +39,7 @@ typedef enum { HV_LAUNCH_COLD, HV_LAUNCH_INCOMING } HvLaunchMode;
 typedef enum {
     HV_MIGRATION_NONE,
     HV_MIGRATION_ACTIVE,
-    HV_MIGRATION_PAUSED, // a lazy load whose pager went away
+    HV_MIGRATION_PAUSED, // a lazy load whose pager went away; QEMU does not always tell
     HV_MIGRATION_COMPLETED,
     HV_MIGRATION_FAILED,
     HV_MIGRATION_CANCELLED,
@@ -46,7 +47,6 @@ typedef enum {
 
 typedef struct {
     HvMigrationStatus status;
-    bool hidden; // HV_MIGRATION_ACTIVE: a lazy load goes on; QEMU does not tell whether it is paused
     uint64_t ram_total, ram_remaining, ram_transferred; // bytes
     uint64_t dirty_rate;                                // bytes/s
     uint32_t passes;                                    // dirty-sync-count
@@ -101,6 +101,9 @@ bool hv_vm_forget(const char *run_dir, const char *name, GError **error);
 HvDefinition *hv_vm_recorded(const char *run_dir, const char *name, uint64_t *epoch,
                              GError **error);
 
+// RUN_DIR/NAME/qemu/FILE, where QEMU can make a file or a socket; the caller frees.
+char *hv_vm_qemu_file(const char *run_dir, const char *name, const char *file);
+
 const HvDefinition *hv_vm_definition(const HvVm *vm);
 bool hv_vm_process_alive(const HvVm *vm); // false only when proven gone or never started
 pid_t hv_vm_pid(const HvVm *vm);          // 0 where there is none
@@ -113,6 +116,7 @@ bool hv_vm_set_epoch(HvVm *vm, uint64_t epoch, GError **error); // rewrites proc
 // there are none. Set by hv_vm_launch.
 const char *hv_vm_resources_note(const HvVm *vm);
 const char *hv_vm_console_path(const HvVm *vm); // unix socket, NULL without serial
+const char *hv_vm_guest_agent_path(const HvVm *vm); // unix socket, NULL without guest_agent
 
 void hv_vm_query_status(HvVm *vm, unsigned deadline_ms, HvDoneFn done, gpointer data);
 void hv_vm_cont(HvVm *vm, HvDoneFn done, gpointer data);
@@ -123,8 +127,8 @@ bool hv_vm_kill(HvVm *vm, GError **error);                    // SIGKILL by pidf
 // Gratuitous ARP/RARP on all NICs (announce-self).
 void hv_vm_announce(HvVm *vm, HvDoneFn done, gpointer data);
 
-// Saves to the unix socket at PATH while the guest runs: max-bandwidth unlimited,
-// downtime-limit DOWNTIME_MS. DONE: QEMU has begun; watch the migration event. After
+// Saves to the unix socket at PATH, which QEMU's user is given, while the guest runs: max-bandwidth
+// unlimited, downtime-limit DOWNTIME_MS. DONE: QEMU has begun; watch the migration event. After
 // HV_MIGRATION_COMPLETED wait for HV_RUN_POSTMIGRATE before hv_vm_cont: until then QEMU refuses it.
 void hv_vm_save(HvVm *vm, const char *path, unsigned downtime_ms, HvDoneFn done, gpointer data);
 // How much of its CPU time QEMU may take, in per cent, from a guest whose memory changes too fast for
@@ -133,15 +137,16 @@ void hv_vm_save(HvVm *vm, const char *path, unsigned downtime_ms, HvDoneFn done,
 void hv_vm_set_max_throttle(HvVm *vm, unsigned percent);
 // Changes the downtime limit of the save that is under way.
 void hv_vm_save_limit(HvVm *vm, unsigned downtime_ms, HvDoneFn done, gpointer data);
-void hv_vm_save_cancel(HvVm *vm, HvDoneFn done, gpointer data);
-// QEMU listens on the unix socket at PATH for the image (HV_LAUNCH_INCOMING only); LAZY turns the
+// Ends the save whose reader is gone (its end of the socket closed): waits until QEMU has noticed, and
+// only where that takes seconds cancels the migration. DONE: no migration is active any more; the guest
+// runs on by itself, or hv_vm_cont is the way back. DONE is not NULL.
+void hv_vm_save_end(HvVm *vm, HvDoneFn done, gpointer data);
+// QEMU listens on the unix socket at PATH, in hv_vm_qemu_file's directory, for the image
+// (HV_LAUNCH_INCOMING only); LAZY turns the
 // capability postcopy-ram on first. DONE: it listens. The image is loaded, or (LAZY) the guest
 // ready to run while pages are still coming, when the run state is HV_RUN_PAUSED. On an image that
 // it cannot load QEMU ends: `exited`.
 void hv_vm_load(HvVm *vm, const char *path, bool lazy, HvDoneFn done, gpointer data);
-// Makes QEMU listen on the unix socket at PATH for another pager. An error where its lazy load is not
-// HV_MIGRATION_PAUSED.
-void hv_vm_recover(HvVm *vm, const char *path, HvDoneFn done, gpointer data);
 void hv_vm_query_migration(HvVm *vm, HvMigrationFn done, gpointer data);
 
 // --- Without a main loop, for the resource agent when vmferryd is down. Blocking. ---
@@ -155,7 +160,11 @@ HvProcessState hv_process_look(const char *run_dir, const char *name, unsigned d
 // PATH; waits until it is ready for that. Works while the guest and QEMU's main loop wait for a page.
 bool hv_process_recover(const char *run_dir, const char *name, const char *path,
                         unsigned deadline_ms, GError **error);
-enum { HV_ASK_MS = 2000 }; // for each question to QEMU's second monitor
+enum { HV_ASK_MS = 2000 }; // for each question to QEMU's other monitors
+// The same at once: HV_ERROR_QMP where QEMU is not ready for that, because its pager works, or the load
+// is over, or it has not noticed yet that its pager is gone.
+bool hv_process_recover_now(const char *run_dir, const char *name, const char *path,
+                            GError **error);
 // Asks NAME's QEMU to power the guest down (ACPI), waits GRACE_MS at most (not at all where the
 // guest does not run or the monitor is silent), then kills it by pidfd and waits
 // until it is gone, KILL_MS at most. True: proven gone.

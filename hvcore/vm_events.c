@@ -18,7 +18,7 @@ static const struct {
     {"guest-panicked", HV_RUN_ERROR},
     {"inmigrate", HV_RUN_INMIGRATE},
     {"internal-error", HV_RUN_ERROR},
-    {"io-error", HV_RUN_ERROR},
+    {"io-error", HV_RUN_IO_ERROR},
     {"paused", HV_RUN_PAUSED},
     {"postmigrate", HV_RUN_POSTMIGRATE},
     {"prelaunch", HV_RUN_PRELAUNCH},
@@ -42,7 +42,8 @@ const char *hv_run_state_name(HvRunState state)
 {
     static const char *const names[] = {"unknown",        "prelaunch", "inmigrate",
                                         "running",        "paused",    "postmigrate",
-                                        "finish-migrate", "shutdown",  "error"};
+                                        "finish-migrate", "shutdown",  "error",
+                                        "io-error"};
     return (unsigned)state < G_N_ELEMENTS(names) ? names[state] : "unknown";
 }
 
@@ -132,8 +133,7 @@ GError *hv_vm_take_migration(HvVm *vm, json_t *result)
 {
     const char *status = json_string_value(json_object_get(result, "status"));
     vm->incoming_runs = vm->run_state == HV_RUN_INMIGRATE && status && strcmp(status, "none") != 0;
-    bool hidden;
-    set_migration(vm, hv_clean_bits_status(vm, result, &hidden));
+    set_migration(vm, hv_clean_bits_status(vm, result));
     return NULL;
 }
 

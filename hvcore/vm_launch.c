@@ -1,46 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Starting QEMU. Everything that can be prepared is prepared before the process exists; the process
-// is recorded before it runs; and the sockets of its monitors listen before it does, so that
-// nothing has to be polled for.
+// is recorded before it runs.
 #include "hvcore/clean_bits.h"
 #include "hvcore/command_line.h"
 #include "hvcore/fs.h"
+#include "hvcore/handover.h"
 #include "hvcore/logs.h"
+#include "hvcore/launcher.h"
 #include "hvcore/process.h"
 #include "hvcore/rescue.h"
 #include "hvcore/resources.h"
 #include "hvcore/spawn.h"
-#include "hvcore/tap.h"
-#include "hvcore/unix_socket.h"
 #include "hvcore/vm_private.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <glib-unix.h>
-#include <glib/gstdio.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 enum { LOG_TAIL = 4096 };
-
-// Descriptors for QEMU: two monitors, then the taps, then both ends of the third monitor.
-typedef struct {
-    int fds[4 + HV_MAX_NICS];
-    size_t n;
-    int rescue[2]; // those ends, or -1; in fds, too
-    int log;
-} Handover;
-
-static void handover_clear(Handover *handover)
-{
-    for (size_t i = 0; i < handover->n; i++)
-        hv_close_fd(&handover->fds[i]);
-    handover->n = 0;
-    hv_close_fd(&handover->log);
-}
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Handover, handover_clear)
 
 // --- the phase: a launch or an adoption under way ---
 
@@ -140,9 +118,22 @@ static char *last_words(HvVm *vm)
     return g_strdup(option_end ? option_end + strlen("}: ") : line);
 }
 
+static GError *own_error(HvVm *vm)
+{
+    static const char launcher[] = "vmferry-launch: ";
+    g_autofree char *words = last_words(vm);
+    const char *name = vm->definition->name;
+    if (g_str_has_prefix(words, launcher))
+        return g_error_new(HV_ERROR, HV_ERROR_START, "%s: %s", name, words + strlen(launcher));
+    if (vm->user && g_str_has_suffix(words, "Permission denied"))
+        return g_error_new(HV_ERROR, HV_ERROR_START,
+                           "%s: QEMU: %s; it runs as %s, who has to be able to read it", name,
+                           words, vm->user->name);
+    return g_error_new(HV_ERROR, HV_ERROR_START, "%s: QEMU: %s", name, words);
+}
+
 void hv_vm_launch_ended(HvVm *vm, int status)
 {
-    g_autofree char *words = last_words(vm);
     const char *name = vm->definition->name;
     bool by_itself = !vm->phase_error || vm->phase_error->code == HV_ERROR_CLOSED;
     if (!by_itself)
@@ -153,7 +144,7 @@ void hv_vm_launch_ended(HvVm *vm, int status)
                                         "%s: QEMU was killed by signal %d while starting", name,
                                         WTERMSIG(status)));
     else
-        hv_vm_phase_end(vm, g_error_new(HV_ERROR, HV_ERROR_START, "%s: QEMU: %s", name, words));
+        hv_vm_phase_end(vm, own_error(vm));
 }
 
 // DONE is called when the process is proven gone, however long that takes.
@@ -203,84 +194,24 @@ static bool check_free(HvVm *vm, GError **error)
     return state == HV_PROCESS_GONE;
 }
 
-static bool start_error(GError **error, const char *what)
-{
-    g_set_error(error, HV_ERROR, HV_ERROR_START, "%s: %s", what, g_strerror(errno));
-    return false;
-}
-
-static bool make_directory(const char *directory, GError **error)
-{
-    struct stat status;
-    if (g_mkdir_with_parents(directory, 0700) < 0)
-        return start_error(error, directory);
-    if (stat(directory, &status) == 0 && (status.st_mode & 077) && chmod(directory, 0700) < 0)
-        return start_error(error, directory);
-    return true;
-}
-
-static bool open_log(const char *directory, int *log, GError **error)
-{
-    g_autofree char *path = g_build_filename(directory, "qemu.log", NULL);
-    hv_logs_rotate(directory);
-    *log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    return *log >= 0 || start_error(error, path);
-}
-
-static bool add_fd(Handover *handover, int fd)
-{
-    if (fd >= 0)
-        handover->fds[handover->n++] = fd;
-    return fd >= 0;
-}
-
-static bool open_monitors(const char *directory, Handover *handover, GError **error)
-{
-    g_autofree char *first = g_build_filename(directory, "qmp.sock", NULL);
-    g_autofree char *second = g_build_filename(directory, "qmp-aux.sock", NULL);
-    return add_fd(handover, hv_unix_listen(first, error)) &&
-           add_fd(handover, hv_unix_listen(second, error));
-}
-
-static bool open_taps(const HvDefinition *definition, Handover *handover, GError **error)
-{
-    for (size_t i = 0; i < definition->n_nics; i++) {
-        const HvNic *nic = &definition->nics[i];
-        g_autofree char *name = hv_tap_name(definition->uuid, i);
-        if (!add_fd(handover, hv_tap_open(name, nic->bridge, nic->mac, error)))
-            return false;
-    }
-    return true;
-}
-
-static bool open_rescue(Handover *handover, GError **error)
-{
-    return hv_rescue_open(handover->rescue, error) && add_fd(handover, handover->rescue[0]) &&
-           add_fd(handover, handover->rescue[1]);
-}
-
-static bool open_handover(HvVm *vm, HvLaunchMode mode, Handover *handover, GError **error)
-{
-    g_autofree char *directory = hv_vm_dir(vm->run_dir, vm->definition->name);
-    return make_directory(directory, error) && open_log(directory, &handover->log, error) &&
-           open_monitors(directory, handover, error) &&
-           open_taps(vm->definition, handover, error) &&
-           (mode != HV_LAUNCH_INCOMING || open_rescue(handover, error));
-}
-
-static GPtrArray *make_argv(HvVm *vm, HvLaunchMode mode, const Handover *handover)
+static GPtrArray *make_argv(HvVm *vm, HvLaunchMode mode, const HvHandover *handover)
 {
     const HvNode node = {.qemu_path = vm->qemu_path, .accelerator = vm->accelerator};
-    g_autofree char *directory = hv_vm_dir(vm->run_dir, vm->definition->name);
     const HvCommandLineInput input = {vm->definition,
                                       &node,
                                       mode,
-                                      directory,
-                                      handover->fds[0],
-                                      handover->fds[1],
+                                      handover->qmp,
+                                      handover->qmp_aux,
                                       handover->rescue[HV_RESCUE_MONITOR],
-                                      &handover->fds[2]};
+                                      handover->console,
+                                      handover->console_log,
+                                      handover->guest_agent,
+                                      handover->taps,
+                                      handover->disks};
+    const HvLauncher launcher = {vm->launcher, vm->user};
     GPtrArray *argv = hv_command_line(&input);
+    hv_launcher_wrap_qemu(argv, &launcher, handover->fds, handover->n, vm->definition,
+                          handover->disks);
     g_free(vm->resources_note);
     vm->resources_note = hv_resources_wrap(argv, vm->definition, hv_resources_have_systemd());
     g_autofree char *line = g_strjoinv(" ", (char **)argv->pdata);
@@ -300,9 +231,10 @@ static bool record(HvVm *vm, pid_t pid, uint64_t epoch, GError **error)
 
 static bool start(HvVm *vm, HvLaunchMode mode, uint64_t epoch, GError **error)
 {
-    g_auto(Handover) handover = {.log = -1, .rescue = {-1, -1}};
+    g_auto(HvHandover) handover = HV_HANDOVER_INIT;
     g_auto(HvSpawn) spawn = HV_SPAWN_INIT;
-    if (!check_free(vm, error) || !open_handover(vm, mode, &handover, error))
+    if (!check_free(vm, error) || 
+        !hv_handover_open(&handover, vm->definition, mode, vm->run_dir, vm->user, error))
         return false;
     vm->rescue_fd = handover.rescue[HV_RESCUE_HELD];
     g_autoptr(GPtrArray) argv = make_argv(vm, mode, &handover);

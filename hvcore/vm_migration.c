@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Saving and loading a VM's memory.
 #include "hvcore/clean_bits.h"
+#include "hvcore/vm_dir.h"
 #include "hvcore/vm_private.h"
 
 #include <string.h>
@@ -52,6 +53,11 @@ static json_t *save_parameters(unsigned downtime_ms, unsigned max_throttle)
 
 void hv_vm_save(HvVm *vm, const char *path, unsigned downtime_ms, HvDoneFn done, gpointer data)
 {
+    g_autoptr(GError) error = NULL;
+    if (vm->pid && !hv_vm_dir_give(path, vm->pid, &error)) {
+        hv_vm_answer_later(vm, done, data, g_steal_pointer(&error));
+        return;
+    }
     HvSteps *steps = hv_steps_new(HV_COMMAND_MS);
     // A VM that was restored lazily still has postcopy-ram on, which would change the stream.
     hv_steps_add(steps, "migrate-set-capabilities", save_capabilities(vm->max_throttle), NULL);
@@ -74,23 +80,11 @@ void hv_vm_save_limit(HvVm *vm, unsigned downtime_ms, HvDoneFn done, gpointer da
     hv_steps_run(steps, vm, done, data);
 }
 
-void hv_vm_save_cancel(HvVm *vm, HvDoneFn done, gpointer data)
-{
-    hv_vm_simple(vm, "migrate_cancel", done, data);
-}
-
 void hv_vm_load(HvVm *vm, const char *path, bool lazy, HvDoneFn done, gpointer data)
 {
     HvSteps *steps = hv_steps_new(HV_COMMAND_MS);
     hv_steps_add(steps, "migrate-set-capabilities", hv_capabilities(true, lazy), NULL);
     hv_steps_add(steps, "migrate-incoming", uri(path), NULL);
-    hv_steps_run(steps, vm, done, data);
-}
-
-void hv_vm_recover(HvVm *vm, const char *path, HvDoneFn done, gpointer data)
-{
-    HvSteps *steps = hv_steps_new(HV_COMMAND_MS);
-    hv_steps_add(steps, "migrate-recover", uri(path), NULL);
     hv_steps_run(steps, vm, done, data);
 }
 
@@ -115,22 +109,12 @@ static uint64_t number(json_t *object, const char *key)
     return value > 0 ? (uint64_t)value : 0;
 }
 
-// What QEMU hides in its answers its events tell, to those who were there.
-static void take_status(const HvVm *vm, HvMigration *migration, json_t *result)
-{
-    migration->status = hv_clean_bits_status(vm, result, &migration->hidden);
-    if (!migration->hidden || vm->migration != HV_MIGRATION_PAUSED)
-        return;
-    migration->status = HV_MIGRATION_PAUSED;
-    migration->hidden = false;
-}
-
 static void fill_in(const HvVm *vm, HvMigration *migration, json_t *result)
 {
     json_t *ram = json_object_get(result, "ram");
     const char *problem = json_string_value(json_object_get(result, "error-desc"));
     uint64_t page_size = number(ram, "page-size");
-    take_status(vm, migration, result);
+    migration->status = hv_clean_bits_status(vm, result);
     migration->ram_total = number(ram, "total");
     migration->ram_remaining = number(ram, "remaining");
     migration->ram_transferred = number(ram, "transferred");

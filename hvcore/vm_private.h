@@ -22,9 +22,11 @@ struct HvVm {
     int references;
     bool freed;
     HvDefinition *definition;
-    char *qemu_path, *accelerator; // of the node
+    char *launcher, *qemu_path, *accelerator; // of the node
+    HvUser *user;
     char *run_dir;
     char *console_path;
+    char *guest_agent_path;
     char *resources_note;
     HvVmEvents events;
     gpointer data;
@@ -50,6 +52,12 @@ struct HvVm {
     bool incoming_runs; // incoming: QEMU says that the device state is being or has been loaded
     unsigned max_throttle; // of saves, per cent
     guint settle_timer;
+    struct { // hv_vm_save_end
+        HvDoneFn done;
+        gpointer data;
+        gint64 cancel_us; // then QEMU is told to; 0: it has been
+        guint timer;
+    } save_end;
 
     GQueue later; // answers to be given from the main loop
     guint later_source;

@@ -2,6 +2,7 @@
 // What a VM is asked without asking QEMU, and its record.
 #include "hvcore/fs.h"
 #include "hvcore/process.h"
+#include "hvcore/vm_dir.h"
 #include "hvcore/vm_private.h"
 
 #include <string.h>
@@ -48,6 +49,11 @@ const char *hv_vm_console_path(const HvVm *vm)
     return vm->definition->serial == HV_SERIAL_CONSOLE ? vm->console_path : NULL;
 }
 
+const char *hv_vm_guest_agent_path(const HvVm *vm)
+{
+    return vm->definition->guest_agent ? vm->guest_agent_path : NULL;
+}
+
 const char *hv_vm_resources_note(const HvVm *vm)
 {
     return vm->resources_note;
@@ -85,6 +91,5 @@ bool hv_vm_forget(const char *run_dir, const char *name, GError **error)
     default:
         return false;
     }
-    g_autofree char *directory = hv_vm_dir(run_dir, name);
-    return hv_fs_remove_flat(directory, error);
+    return hv_vm_dir_remove(run_dir, name, error);
 }

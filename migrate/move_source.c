@@ -350,8 +350,11 @@ void ferry_source_timer(FerrySource *source)
         fail(source, error);
         break;
     case SOURCE_READY:
-        error = g_error_new(FERRY_ERROR, FERRY_ERROR_TIMEOUT,
-                            "Pacemaker did not ask for the move within %d s", FERRY_READY_MS / 1000);
+        error =
+            g_error_new(FERRY_ERROR, FERRY_ERROR_TIMEOUT,
+                        "Pacemaker did not ask for the move within %d s; did a start fail on the "
+                        "target (crm_mon; `crm resource cleanup`)?",
+                        FERRY_READY_MS / 1000);
         fail(source, error);
         break;
     case SOURCE_READING:

@@ -3,6 +3,7 @@
 // at, so that a restart of vmferryd is never taken for a failure of its VMs.
 #include "resource-agents/actions.h"
 
+#include "hvcore/filesystem.h"
 #include "hvcore/vm.h"
 #include "resource-agents/client.h"
 #include "resource-agents/ocf.h"
@@ -35,7 +36,11 @@ static int look(const Operation *operation)
     unsigned deadline_ms = MIN(MONITOR_LOOK_MS, operation_left_ms(operation->deadline_us) / 2);
     switch (hv_process_look(operation->run_dir, operation->vm, deadline_ms, &state, &error)) {
     case HV_PROCESS_GONE:
-        return OCF_NOT_RUNNING;
+        if (!hv_filesystems_held(operation->vm))
+            return OCF_NOT_RUNNING;
+        operation_reason("%s: its QEMU is gone, but its file system is still mounted here",
+                         operation->vm);
+        return OCF_ERR_GENERIC;
     case HV_PROCESS_ALIVE:
         return from_run_state(operation, state);
     case HV_PROCESS_UNKNOWN:

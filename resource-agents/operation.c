@@ -2,6 +2,7 @@
 #include "resource-agents/operation.h"
 
 #include "resource-agents/ocf.h"
+#include "hvcore/storage_path.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -96,6 +97,7 @@ int operation_read(Operation *operation, const char *action, unsigned default_ti
         .deadline_us = now_us + (gint64)timeout_ms * 1000,
         .end_us = now_us + (gint64)(timeout_ms - margin_ms) * 1000,
     };
+    hv_storage_set_run_dir(operation->run_dir);
     return check(operation);
 }
 

@@ -4,6 +4,7 @@
 // fenced. "Stopped" is only ever said with proof.
 #include "resource-agents/actions.h"
 
+#include "hvcore/filesystem.h"
 #include "hvcore/vm.h"
 #include "resource-agents/client.h"
 #include "resource-agents/ocf.h"
@@ -15,18 +16,28 @@ static bool wants_grace(const Operation *operation)
     return definition == NULL || definition->on_stop != HV_ON_STOP_POWEROFF;
 }
 
+// Before another node may mount it.
+static int give_back(const Operation *operation)
+{
+    g_autoptr(GError) error = NULL;
+    if (hv_filesystems_release(operation->vm, &error))
+        return OCF_SUCCESS;
+    operation_reason("%s", error->message);
+    return OCF_ERR_GENERIC;
+}
+
 static int end_process(const Operation *operation, const char *agent_says)
 {
     g_autoptr(GError) error = NULL;
     HvProcessState state = hv_process_look(operation->run_dir, operation->vm, 0, NULL, &error);
     if (state == HV_PROCESS_GONE)
-        return OCF_SUCCESS;
+        return give_back(operation);
     unsigned left_ms = operation_left_ms(operation->deadline_us - (gint64)STOP_ANSWER_MS * 1000);
     unsigned kill_ms = MIN(STOP_KILL_MS, left_ms / 2);
     unsigned grace_ms = wants_grace(operation) ? left_ms - kill_ms : 0;
     if (state == HV_PROCESS_ALIVE &&
         hv_process_end(operation->run_dir, operation->vm, grace_ms, kill_ms, &error))
-        return OCF_SUCCESS;
+        return give_back(operation);
     operation_reason("%s; and without it the VM is not proven stopped: %s", agent_says,
                      error != NULL ? error->message : "no reason given");
     return OCF_ERR_GENERIC;

@@ -20,6 +20,7 @@ bool command_save(Client *client, const Options *options, char **args, GError **
 bool command_migrate(Client *client, const Options *options, char **args, GError **error);
 bool command_status(Client *client, const Options *options, char **args, GError **error);
 bool command_node(Client *client, const Options *options, char **args, GError **error);
+bool command_storage(Client *client, const Options *options, char **args, GError **error);
 bool command_standby(Client *client, const Options *options, char **args, GError **error);
 bool command_unstandby(Client *client, const Options *options, char **args, GError **error);
 bool command_events(Client *client, const Options *options, char **args, GError **error);

@@ -35,6 +35,8 @@ static const Command commands[] = {
     {"console", "VM", "Use a VM's serial console; Ctrl-] leaves", 1, 1, OPTION_NONE,
      command_console},
     {"node", "[NODE]", "List the nodes, or show all about one", 0, 1, OPTION_NONE, command_node},
+    {"storage", "VERB [VM]", "list, check, login or logout: what VMs' disks lie on", 1, 2, OPTION_NODE,
+     command_storage},
     {"standby", "NODE", "Move all VMs off a node and give it no more", 1, 1, OPTION_NONE,
      command_standby},
     {"unstandby", "NODE", "Let a node have VMs again", 1, 1, OPTION_NONE, command_unstandby},

@@ -42,6 +42,9 @@ static void add_command(GOptionContext *context, Options *options, OptionMask ma
         {OPTION_TO,
          {"to", 0, 0, G_OPTION_ARG_STRING, &options->to,
           "Node to move to (default: the best that passes the rehearsal)", "NODE"}},
+        {OPTION_NODE,
+         {"node", 0, 0, G_OPTION_ARG_STRING, &options->node, "Only on this node (default: on all)",
+          "NODE"}},
         {OPTION_FOLLOW,
          {"follow", 'f', 0, G_OPTION_ARG_NONE, &options->follow, "Go on with new events", NULL}},
         {OPTION_SINCE,
@@ -59,6 +62,7 @@ void options_clear(Options *options)
     g_free(options->url);
     g_free(options->token_file);
     g_free(options->to);
+    g_free(options->node);
 }
 
 static bool parse(GOptionContext *context, char ***argv, GError **error)

@@ -14,6 +14,7 @@ typedef enum {
     OPTION_TO = 1 << 3,
     OPTION_FOLLOW = 1 << 4,
     OPTION_SINCE = 1 << 5,
+    OPTION_NODE = 1 << 6,
 } OptionMask;
 
 typedef struct {
@@ -29,6 +30,7 @@ typedef struct {
     gboolean no_start;
     gboolean save, shutdown, poweroff;
     char *to;
+    char *node;
     gboolean follow;
     gint64 since; // -1: not given
 } Options;

@@ -146,6 +146,14 @@ void agent_service_doctor(Agent *agent, AgentReplyFn reply, gpointer data)
     note(agent, g_strdup("doctor"), reply, data);
 }
 
+void agent_service_storage(Agent *agent, const char *action, const char *vm, const char *node,
+                           AgentReplyFn reply, gpointer data)
+{
+    note(agent,
+         g_strdup_printf("storage %s %s %s", action, vm != NULL ? vm : "-", node != NULL ? node : "-"),
+         reply, data);
+}
+
 void agent_service_define(Agent *agent, const char *definition, size_t length, bool update,
                           bool start, AgentReplyFn reply, gpointer data)
 {

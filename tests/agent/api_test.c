@@ -28,6 +28,10 @@ static void test_asked(Server *server, gconstpointer data)
         unsigned status;
     } cases[] = {
         {"GET", "/v1/doctor", NULL, "doctor", 200},
+        {"GET", "/v1/storage", NULL, "storage report - -", 200},
+        {"GET", "/v1/storage/a", NULL, "storage report a -", 200},
+        {"POST", "/v1/storage/a/login", NULL, "storage login a -", 200},
+        {"POST", "/v1/storage/a/logout", "{\"node\":\"n2\"}", "storage logout a n2", 200},
         {"POST", "/v1/vms", "{\"name\":\"a\"}", "define {\"name\":\"a\"} update=0 start=1", 201},
         {"POST", "/v1/vms?start=false", "{}", "define {} update=0 start=0", 201},
         {"PUT", "/v1/vms/a", "{\"name\":\"a\"}", "define {\"name\":\"a\"} update=1 start=0", 200},
@@ -61,6 +65,8 @@ static void test_refused_before(Server *server, gconstpointer data)
     } cases[] = {
         {"POST", "/v1/vms", "{\"name\":"},
         {"POST", "/v1/vms", "[]"},
+        {"POST", "/v1/storage/a/login", "{\"node\":2}"},
+        {"POST", "/v1/storage/a/login", "{\"nodes\":\"n2\"}"},
         {"POST", "/v1/vms", NULL},
         {"POST", "/v1/vms", "{\"name\":\"a\",\"name\":\"b\"}"},
         {"POST", "/v1/vms?start=maybe", "{\"name\":\"a\"}"},

@@ -242,7 +242,7 @@ static void test_names(void)
 static char *stored_definition(const char *definition)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(xmlDoc) doc = cib_xml_primitive("vm3", definition, true, &error);
+    g_autoptr(xmlDoc) doc = cib_xml_primitive("vm3", definition, true, true, &error);
     xmlNode *pair;
 
     g_assert_no_error(error);
@@ -262,7 +262,7 @@ static void test_plain_json(void)
     g_assert_cmpstr(stored, ==, "{  \"title\": \"\\u00e4\\ud83d\\udea2\\u007f <&'\\n\"  }");
     g_assert_nonnull(before);
     g_assert_true(json_equal(before, after));
-    g_assert_null(cib_xml_primitive("vm3", "{\"a\":\"\xff\"}", true, &error));
+    g_assert_null(cib_xml_primitive("vm3", "{\"a\":\"\xff\"}", true, true, &error));
     g_assert_error(error, AGENT_ERROR, AGENT_ERROR_INVALID);
     json_decref(before);
     json_decref(after);
@@ -291,7 +291,7 @@ static void verify(const char *cib)
 static void test_schema(void)
 {
     g_autofree char *xmllint = g_find_program_in_path("xmllint");
-    g_autoptr(xmlDoc) primitive = cib_xml_primitive("vm3", "{\"a\":1}", true, NULL);
+    g_autoptr(xmlDoc) primitive = cib_xml_primitive("vm3", "{\"a\":1}", true, true, NULL);
     g_autoptr(xmlDoc) preference = cib_xml_preference("vm3", "n2", "n1.example", 1732352400);
     g_autofree char *primitive_text = dump(primitive);
     g_autofree char *preference_text = dump(preference);

@@ -43,6 +43,8 @@ static void test_defaults(void)
         g_assert_cmpstr(config->run_dir, ==, "/run/vmferry");
         g_assert_true(g_str_has_suffix(config->libexec_dir, "/vmferry"));
         g_assert_null(config->qemu);
+        g_assert_cmpstr(config->qemu_user, ==, "vmferry-qemu");
+        g_assert_null(config->accelerator);
     }
 }
 
@@ -51,7 +53,9 @@ static void test_values(void)
     g_autoptr(AgentConfig) config = load_good("[agent]\n"
                                               "listen = 127.0.0.1:1 ; [fd00::1]:7791;\n"
                                               "token_file=/t\nrun_dir=/r\nlibexec_dir=/l\n"
-                                              "qemu=/q\n");
+                                              "qemu=/q\n"
+                                              "qemu_user=someone\n"
+                                              "accelerator=tcg\n");
     g_assert_cmpuint(g_strv_length(config->listen), ==, 2);
     g_assert_cmpstr(config->listen[0], ==, "127.0.0.1:1");
     g_assert_cmpstr(config->listen[1], ==, "[fd00::1]:7791");
@@ -59,6 +63,8 @@ static void test_values(void)
     g_assert_cmpstr(config->run_dir, ==, "/r");
     g_assert_cmpstr(config->libexec_dir, ==, "/l");
     g_assert_cmpstr(config->qemu, ==, "/q");
+    g_assert_cmpstr(config->qemu_user, ==, "someone");
+    g_assert_cmpstr(config->accelerator, ==, "tcg");
 }
 
 static void test_no_tcp(void)
@@ -82,6 +88,7 @@ static void test_refused(void)
     refuse("[agent]\nrun_dir=run/vmferry\n", "run_dir");
     refuse("listen=127.0.0.1:1\n", "vmferryd.conf");
     refuse("[agent]\nlisten=10.0.0.1:1\\x\n", "listen");
+    refuse("[agent]\naccelerator=xen\n", "xen");
     refuse("[agent]\ntoken_file=/etc/\xff\n", "token_file");
 }
 

@@ -90,7 +90,7 @@ static void run(Probe *probe)
         probe->status = 0;
         g_main_loop_quit(probe->loop);
     } else if (command(probe, "create"))
-        agent_pacemaker_create(pacemaker, arg(probe, 2), arg(probe, 3), true, on_done, probe);
+        agent_pacemaker_create(pacemaker, arg(probe, 2), arg(probe, 3), true, true, on_done, probe);
     else if (command(probe, "define"))
         agent_pacemaker_set_definition(pacemaker, arg(probe, 2), arg(probe, 3), on_done, probe);
     else if (command(probe, "delete"))

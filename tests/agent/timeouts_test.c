@@ -17,10 +17,12 @@
 #include "agent/doctor.h"
 #include "agent/doctor_collect.h"
 #include "agent/doctor_facts.h"
+#include "agent/guest_clock.h"
 #include "agent/load.h"
 #include "agent/messages.h"
 #include "agent/migrate.h"
 #include "agent/move_out.h"
+#include "agent/qga.h"
 #include "agent/quarantine.h"
 #include "agent/stay.h"
 #include "agent/vm.h"
@@ -62,6 +64,7 @@ static const Time times[] = {
     MS(AGENT_CALL_MS), MS(AGENT_MIGRATE_SETTLE_MS), MS(AGENT_STAY_PATIENCE_MS),
     MS(AGENT_MOVE_QUIT_MS), MS(AGENT_LOAD_RECOVER_MS), MS(AGENT_QUARANTINE_AGAIN_MS),
     MS(AGENT_ARRIVAL_MS), MS(AGENT_ADOPT_PATIENCE_MS), MS(DOCTOR_COLLECT_MS), MS(DOCTOR_WAIT_MS),
+    MS(QGA_ANSWER_MS), MS(GUEST_CLOCK_TOTAL_MS),
     MS(FERRY_REHEARSE_MS), MS(FERRY_READY_MS), MS(FERRY_ASK_AGAIN_MS), MS(FERRY_RETRY_MS),
     MS(FERRY_LOAD_MS), MS(FERRY_PASSES_LIMIT_MS), MS(FERRY_LEASH_MS),
     MS(HV_COMMAND_MS), MS(HV_LAUNCH_MS), MS(HV_ADOPT_MS), MS(HV_ASK_MS), MS(HV_ISCSI_PROBE_MS),
@@ -115,7 +118,7 @@ static xmlNode *find_op(xmlNode *node, const char *name)
 static gint64 cib_ms(const char *name, const char *attribute)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(xmlDoc) doc = cib_xml_primitive("vm", "{}", true, &error);
+    g_autoptr(xmlDoc) doc = cib_xml_primitive("vm", "{}", true, true, &error);
     g_assert_no_error(error);
     xmlNode *op = find_op(xmlDocGetRootElement(doc), name);
     g_assert_nonnull(op);

@@ -30,11 +30,13 @@ class Completion(CommandCase):
         return done.stdout.split()
 
     def test_commands_and_options(self):
-        self.assertEqual(self.complete("st"), ["status", "start", "stop", "standby"])
+        self.assertEqual(self.complete("st"), ["status", "start", "stop", "storage", "standby"])
         self.assertEqual(self.complete("--url", "http://n1:1", "mi"), ["migrate"])
         self.assertEqual(self.complete("stop", "a", "--s"), ["--save", "--shutdown"])
         self.assertEqual(self.complete("define", ""), ["FILES"])
         self.assertEqual(self.complete("show", "a", ""), [])
+        self.assertEqual(self.complete("storage", "lo"), ["login", "logout"])
+        self.assertEqual(self.complete("storage", "login", "a", "--n"), ["--no-wait", "--node"])
 
     def test_every_command_of_the_help_is_offered(self):
         text = self.run_command("help").stdout.split("Commands:\n")[1].split("\n\n")[0]
@@ -49,6 +51,8 @@ class Completion(CommandCase):
         self.assertEqual(self.complete("--url", api.url, "show", ""), ["web", "db"])
         self.assertEqual(self.complete("--url=" + api.url, "migrate", "web", "--to", ""), ["n1"])
         self.assertEqual(self.complete("standby", "--url", api.url, ""), ["n1"])
+        self.assertEqual(self.complete("storage", "check", "--url", api.url, ""), ["web", "db"])
+        self.assertEqual(self.complete("--url", api.url, "storage", "login", "web", "--node", ""), ["n1"])
 
     def test_no_node_no_names(self):
         self.assertEqual(self.complete("--url", self.dead_url(), "show", ""), [])

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // QEMU's command line, word by word.
 #include "hvcore/command_line.h"
+#include "hvcore/definition_private.h"
 #include "tests/hvcore/support.h"
 
 #include <string.h>
@@ -11,9 +12,21 @@ static GPtrArray *words_under(const char *accelerator, const HvDefinition *defin
     static const int taps[] = {12, 13};
     const HvNode node = {.qemu_path = (char *)"/usr/bin/qemu",
                          .accelerator = (char *)accelerator};
-    const HvCommandLineInput input = {definition, &node, mode, "/run/vm,ferry/web1",
-                                      10,          11,    mode == HV_LAUNCH_INCOMING ? 14 : -1,
-                                      taps};
+    bool serial = definition->serial != HV_SERIAL_NONE;
+    int disks[HV_MAX_DISKS];
+    for (int i = 0; i < (int)definition->n_disks; i++)
+        disks[i] = definition->disks[i].type == HV_DISK_ISCSI ? -1 : 20 + i;
+    const HvCommandLineInput input = {.definition = definition,
+                                      .node = &node,
+                                      .mode = mode,
+                                      .qmp_fd = 10,
+                                      .qmp_aux_fd = 11,
+                                      .rescue_fd = mode == HV_LAUNCH_INCOMING ? 14 : -1,
+                                      .console_fd = serial ? 15 : -1,
+                                      .console_log_fd = serial ? 16 : -1,
+                                      .guest_agent_fd = definition->guest_agent ? 17 : -1,
+                                      .tap_fds = taps,
+                                      .disk_fds = disks};
     return hv_command_line(&input);
 }
 
@@ -62,6 +75,8 @@ static void test_minimal(void)
         "size=65536K",
         "-nodefaults",
         "-no-user-config",
+        "-sandbox",
+        "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
         "-display",
         "none",
         "-rtc",
@@ -87,9 +102,10 @@ static void test_minimal(void)
         "-device",
         "{\"driver\":\"virtio-rng-pci\",\"id\":\"rng\",\"rng\":\"random\",\"bus\":\"pcie.0\","
         "\"addr\":\"0x2\"}",
+        "-add-fd",
+        "fd=16,set=0",
         "-chardev",
-        "socket,id=console,path=/run/vm,,ferry/web1/console.sock,server=on,wait=off,"
-        "logfile=/run/vm,,ferry/web1/console.log,logappend=on",
+        "socket,id=console,fd=15,server=on,wait=off,logfile=/dev/fdset/0,logappend=on",
         "-serial",
         "chardev:console",
         NULL};
@@ -115,9 +131,10 @@ static void test_file_disk(void)
 {
     g_autoptr(HvDefinition) definition = test_definition("/shared/a,b \\\"c.img", "");
     g_autoptr(GPtrArray) argv = words(definition, HV_LAUNCH_COLD);
+    g_assert_cmpstr(value_of(argv, "-add-fd", 0), ==, "fd=20,set=1");
     g_assert_cmpstr(value_of(argv, "-blockdev", 0), ==,
-                    "{\"driver\":\"file\",\"filename\":\"/shared/a,b \\\"c.img\",\"aio\":"
-                    "\"native\",\"locking\":\"on\",\"node-name\":\"storage0\",\"read-only\":false,"
+                    "{\"driver\":\"file\",\"filename\":\"/dev/fdset/1\",\"aio\":\"native\","
+                    "\"locking\":\"on\",\"node-name\":\"storage0\",\"read-only\":false,"
                     "\"discard\":\"unmap\",\"cache\":{\"direct\":true,\"no-flush\":false},"
                     "\"auto-read-only\":false}");
     g_assert_cmpstr(value_of(argv, "-blockdev", 1), ==,
@@ -137,7 +154,9 @@ static void test_other_disks(void)
     g_autoptr(GPtrArray) argv = words(definition, HV_LAUNCH_COLD);
     const char *block = value_of(argv, "-blockdev", 0), *iscsi = value_of(argv, "-blockdev", 2);
     g_assert_true(g_str_has_prefix(
-        block, "{\"driver\":\"host_device\",\"filename\":\"/dev/lun\",\"aio\":\"native\""));
+        block, "{\"driver\":\"host_device\",\"filename\":\"/dev/fdset/1\",\"aio\":\"native\""));
+    g_assert_cmpstr(value_of(argv, "-add-fd", 0), ==, "fd=20,set=1");
+    g_assert_cmpstr(value_of(argv, "-add-fd", 1), ==, "fd=16,set=0"); // the console's log
     g_assert_nonnull(strstr(block, "\"read-only\":true"));
     g_assert_true(g_str_has_prefix(
         iscsi, "{\"driver\":\"iscsi\",\"transport\":\"tcp\",\"portal\":\"[fd00::1]:3260\","
@@ -168,6 +187,29 @@ static void test_addresses_stay(void)
     g_autoptr(GPtrArray) before = words(one, HV_LAUNCH_COLD);
     g_autoptr(GPtrArray) after = words(two, HV_LAUNCH_COLD);
     g_assert_cmpstr(value_of(before, "-device", 1), ==, value_of(after, "-device", 2));
+}
+
+// What a VM has without it stays where it was, word for word.
+static void test_guest_agent(void)
+{
+    static const char with_all[] = ",\"nics\":[{\"bridge\":\"br0\"}]%s";
+    g_autofree char *without = g_strdup_printf(with_all, "");
+    g_autofree char *with = g_strdup_printf(with_all, ",\"guest_agent\":true");
+    g_autoptr(HvDefinition) plain = test_definition("/a", without);
+    g_autoptr(HvDefinition) agent = test_definition("/a", with);
+    g_autoptr(GPtrArray) before = words(plain, HV_LAUNCH_COLD);
+    g_autoptr(GPtrArray) after = words(agent, HV_LAUNCH_COLD);
+    guint n = before->len - 1; // of its words
+    g_assert_cmpuint(after->len, ==, before->len + 6);
+    for (guint i = 0; i < n; i++)
+        g_assert_cmpstr(after->pdata[i], ==, before->pdata[i]);
+    g_assert_cmpstr(after->pdata[n + 1], ==, "socket,id=guest-agent,fd=17,server=on,wait=off");
+    g_assert_cmpstr(after->pdata[n + 3], ==,
+                    "{\"driver\":\"virtio-serial-pci\",\"id\":\"ports\",\"max_ports\":2,"
+                    "\"bus\":\"pcie.0\",\"addr\":\"0x1b\"}");
+    g_assert_cmpstr(after->pdata[n + 5], ==,
+                    "{\"driver\":\"virtserialport\",\"bus\":\"ports.0\",\"nr\":1,"
+                    "\"chardev\":\"guest-agent\",\"name\":\"org.qemu.guest_agent.0\"}");
 }
 
 static void test_boot(void)
@@ -247,6 +289,7 @@ int main(int argc, char **argv)
     g_test_add_func("/command-line/other-disks", test_other_disks);
     g_test_add_func("/command-line/nics", test_nics);
     g_test_add_func("/command-line/addresses-stay", test_addresses_stay);
+    g_test_add_func("/command-line/guest-agent", test_guest_agent);
     g_test_add_func("/command-line/boot", test_boot);
     g_test_add_func("/command-line/memory-under-tcg", test_memory_under_tcg);
     g_test_add_func("/command-line/memory-under-newer-tcg", test_memory_under_newer_tcg);

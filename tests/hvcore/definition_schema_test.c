@@ -37,7 +37,8 @@ static void test_parser_to_schema(void)
 
 static void test_schema_to_parser(void)
 {
-    static const char *const objects[] = {"", "boot", "disks", "nics", "resources"};
+    static const char *const objects[] = {"",     "boot",      "disks",     "nics",
+                                          "resources", "storage", "state_area"};
     for (size_t i = 0; i < G_N_ELEMENTS(objects); i++) {
         json_t *object = object_schema(objects[i]), *property;
         const char *key;

@@ -13,7 +13,7 @@ static const char full[] =
     "\"/dev/mapper/lun1\",\"format\":\"qcow2\",\"read_only\":true},{\"type\":\"iscsi\",\"url\":"
     "\"iscsi://10.0.0.9/iqn.2020-01.org.example:t1/1\"}],\"nics\":[{\"id\":\"lan\",\"bridge\":"
     "\"br0\",\"mac\":\"52:54:00:AA:bb:01\",\"model\":\"e1000e\"},{\"bridge\":\"br1\"}],"
-    "\"serial\":\"none\",\"on_stop\":\"shutdown\",\"state_area\":\"/shared/db.state\","
+    "\"serial\":\"none\",\"guest_agent\":true,\"on_stop\":\"shutdown\",\"state_area\":\"/shared/db.state\","
     "\"max_blackout_ms\":250,\"convergence\":\"abort\",\"max_throttle_percent\":0,\"resources\":{\"cpu_weight\":200,\"io_weight\":50,"
     "\"memory_max_mib\":4096}}";
 
@@ -29,6 +29,7 @@ static void test_defaults(void)
 {
     g_autoptr(HvDefinition) d = test_definition("/shared/web1.img", "");
     g_assert_false(d->hugepages);
+    g_assert_false(d->guest_agent);
     g_assert_cmpuint(d->vcpus, ==, 1);
     g_assert_cmpstr(d->cpu, ==, "qemu64");
     g_assert_cmpstr(d->firmware, ==, "bios");
@@ -51,6 +52,7 @@ static void test_everything(void)
     g_autoptr(HvDefinition) d = parse(full);
     g_assert_cmpstr(d->uuid, ==, "3f2a6c1e-0b5d-4f2e-9a7c-5d1e8b2f4a60");
     g_assert_true(d->hugepages);
+    g_assert_true(d->guest_agent);
     g_assert_cmpint(d->disks[0].type, ==, HV_DISK_BLOCK);
     g_assert_true(d->disks[0].read_only);
     g_assert_cmpint(d->disks[1].type, ==, HV_DISK_ISCSI);
@@ -74,6 +76,14 @@ static void test_round_trip(void)
     g_assert_cmpstr(digest, ==, other);
     g_assert_cmpuint(strlen(digest), ==, 64);
     g_assert_null(strpbrk(text, "\n\t"));
+}
+
+// Nodes with an older vmferryd refuse keys that they do not know.
+static void test_no_newer_key(void)
+{
+    g_autoptr(HvDefinition) d = test_definition(NULL, "");
+    g_autofree char *text = hv_definition_to_json(d);
+    g_assert_null(strstr(text, "guest_agent"));
 }
 
 static void test_derived_mac(void)
@@ -103,11 +113,11 @@ static void test_pending(void)
         test_definition("/a", ",\"on_stop\":\"poweroff\",\"max_blackout_ms\":5,"
                               "\"convergence\":\"abort\",\"max_throttle_percent\":20");
     g_autoptr(HvDefinition) next =
-        test_definition("/b", ",\"vcpus\":2,\"boot\":{\"kernel\":\"/k\"}");
+        test_definition("/b", ",\"vcpus\":2,\"guest_agent\":true,\"boot\":{\"kernel\":\"/k\"}");
     g_autofree char *none = hv_definition_pending(now, live);
     g_autofree char *keys = hv_definition_pending(now, next);
     g_assert_null(none);
-    g_assert_cmpstr(keys, ==, "vcpus; boot; disks");
+    g_assert_cmpstr(keys, ==, "vcpus; boot; disks; guest_agent");
 }
 
 int main(int argc, char **argv)
@@ -116,6 +126,7 @@ int main(int argc, char **argv)
     g_test_add_func("/definition/defaults", test_defaults);
     g_test_add_func("/definition/everything", test_everything);
     g_test_add_func("/definition/round-trip", test_round_trip);
+    g_test_add_func("/definition/no-newer-key", test_no_newer_key);
     g_test_add_func("/definition/derived-mac", test_derived_mac);
     g_test_add_func("/definition/reference", test_reference);
     g_test_add_func("/definition/pending", test_pending);

@@ -7,10 +7,14 @@
 
 #include <errno.h>
 #include <glib/gstdio.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -165,6 +169,59 @@ static void test_end_without_monitor(Fixture *f, gconstpointer data)
     g_assert_true(hv_process_end(f->dir, "web1", 1000, 10000, &error)); // gone already
 }
 
+// Runs as another user, in a group of its own. Its end is the caller's.
+static pid_t start_as_nobody(void)
+{
+    int ready[2];
+    char byte;
+    g_assert_cmpint(pipe(ready), ==, 0);
+    pid_t child = fork();
+    if (child == 0) {
+        bool other = setpgid(0, 0) == 0 && setresuid(65534, 65534, 65534) == 0 &&
+                     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0; // as after exec
+        if (other && write(ready[1], "r", 1) == 1)
+            for (;;)
+                pause();
+        _exit(1);
+    }
+    (void)close(ready[1]);
+    g_assert_cmpint(read(ready[0], &byte, 1), ==, 1);
+    (void)close(ready[0]);
+    return child;
+}
+
+static void drop_sys_nice(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
+    g_assert_cmpint(syscall(SYS_capget, &header, sets), ==, 0);
+    sets[0].effective &= ~(1U << CAP_SYS_NICE);
+    sets[0].permitted &= ~(1U << CAP_SYS_NICE);
+    g_assert_cmpint(syscall(SYS_capset, &header, sets), ==, 0);
+}
+
+// vmferryd's unit has no CAP_SYS_NICE.
+static void test_last(void)
+{
+    uid_t owner = 0;
+    if (geteuid() != 0) {
+        g_test_skip("only root can become another user");
+        return;
+    }
+    pid_t child = start_as_nobody();
+    drop_sys_nice();
+    g_assert_true(hv_process_owner(child, &owner));
+    g_assert_cmpuint(owner, ==, 65534);
+    hv_process_last(child);
+    g_assert_cmpint(getpriority(PRIO_PROCESS, (id_t)child), ==, 19);
+    g_assert_cmpint(getpriority(PRIO_PROCESS, 0), <, 19);
+    g_assert_cmpuint(geteuid(), ==, 0);
+    (void)kill(child, SIGKILL);
+    (void)waitpid(child, NULL, 0);
+    g_assert_false(hv_process_owner(child, &owner));
+    hv_process_last(child); // does nothing to anybody
+}
+
 #define ADD(name, function) g_test_add("/process/" name, Fixture, NULL, set_up, function, tear_down)
 
 int main(int argc, char **argv)
@@ -181,5 +238,6 @@ int main(int argc, char **argv)
     ADD("damaged", test_damaged);
     ADD("forget", test_forget);
     ADD("end-without-monitor", test_end_without_monitor);
+    g_test_add_func("/process/last", test_last);
     return g_test_run();
 }

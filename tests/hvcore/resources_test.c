@@ -19,6 +19,9 @@ static void test_none(void)
     g_autoptr(GPtrArray) argv = qemu_words();
     g_assert_null(hv_resources_wrap(argv, definition, false));
     g_assert_cmpuint(argv->len, ==, 2);
+    g_assert_null(hv_resources_wrap(argv, definition, true)); // a scope is a cgroup, too
+    g_assert_nonnull(strstr(argv->pdata[0], "systemd-run"));
+    g_assert_cmpstr(argv->pdata[argv->len - 2], ==, "/usr/bin/qemu");
 }
 
 static void test_no_systemd(void)
@@ -40,6 +43,9 @@ static void test_scope(void)
     g_assert_null(note);
     g_autofree char *line = g_strjoinv(" ", (char **)argv->pdata);
     g_assert_nonnull(strstr(line, "systemd-run --scope --quiet --collect --slice=vmferry.slice "
+                                  "--unit=vmferry-web1-"));
+    g_assert_nonnull(strstr(line, " --property=After=vmferryd.service "
+                                  "--property=Before=pacemaker.service "
                                   "--description=VM web1 --property=CPUWeight=50 "
                                   "--property=IOWeight=20 --property=MemoryMax=256M -- "
                                   "/usr/bin/qemu"));

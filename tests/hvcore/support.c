@@ -167,6 +167,7 @@ HvNode *test_node(void)
     HvNode *node = g_new0(HvNode, 1);
     node->qemu_path = g_find_program_in_path("qemu-system-x86_64");
     g_assert_nonnull(node->qemu_path);
+    node->launcher = g_strdup(TEST_LAUNCHER);
     node->accelerator = g_strdup("tcg");
     return node;
 }

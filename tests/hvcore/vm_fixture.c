@@ -46,7 +46,8 @@ void vm_fixture_write(VmFixture *f, gconstpointer data)
 
 bool vm_fixture_use_kvm(VmFixture *f, char **reason)
 {
-    if (!hv_node_try_guest(f->node->qemu_path, "kvm", KVM_MS, reason))
+    const HvLauncher launcher = {f->node->launcher, NULL};
+    if (!hv_node_try_guest(&launcher, f->node->qemu_path, "kvm", KVM_MS, reason))
         return false;
     g_free(f->node->accelerator);
     f->node->accelerator = g_strdup("kvm");

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Integration: the real QEMU under TCG from launch to its end.
+#include "hvcore/fs.h"
+#include "hvcore/unix_socket.h"
 #include "tests/hvcore/isolate.h"
 #include "tests/hvcore/vm_fixture.h"
 
@@ -36,6 +38,21 @@ static void test_console_joins(VmFixture *f, gconstpointer data)
     (void)data;
     vm_fixture_launch(f);
     g_assert_true(g_file_test(hv_vm_console_path(f->vm), G_FILE_TEST_EXISTS));
+}
+
+static void test_guest_agent_joins(VmFixture *f, gconstpointer data)
+{
+    (void)data;
+    g_autoptr(GError) error = NULL;
+    g_assert_null(hv_vm_guest_agent_path(f->vm));
+    hv_vm_free(f->vm);
+    hv_definition_unref(f->definition);
+    f->definition = test_definition(NULL, ",\"guest_agent\":true");
+    f->vm = hv_vm_new(f->definition, f->node, f->run_dir, &test_events, &f->events);
+    vm_fixture_launch(f);
+    HV_AUTO_FD fd = hv_unix_connect(hv_vm_guest_agent_path(f->vm), &error);
+    g_assert_no_error(error);
+    g_assert_cmpint(fd, >=, 0);
 }
 
 static void test_second_launch_refused(VmFixture *f, gconstpointer data)
@@ -130,7 +147,7 @@ static void test_own_words_of_qemu(VmFixture *f, gconstpointer data)
     g_assert_true(test_wait(&answer.called, 60));
     g_assert_error(answer.error, HV_ERROR, HV_ERROR_START);
     g_assert_cmpstr(answer.error->message, ==,
-                    "web1: QEMU: Could not open '/nowhere/disk.img': No such file or directory");
+                    "web1: /nowhere/disk.img: No such file or directory");
     g_assert_false(hv_vm_process_alive(vm));
     g_assert_false(f->events.exited);
 }
@@ -186,6 +203,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     ADD("launch", test_launch);
     ADD("console", test_console_joins);
+    ADD("guest-agent", test_guest_agent_joins);
     ADD("second-launch-refused", test_second_launch_refused);
     ADD("guest-powers-off", test_guest_powers_off);
     ADD("pause-and-cont", test_pause_and_cont);

@@ -194,7 +194,7 @@ static void test_cancel(VmFixture *f, gconstpointer data)
     vm_fixture_cont(f);
     hv_vm_save(f->vm, path, 20, test_answer_done, &answer);
     test_answer_ok(&answer);
-    hv_vm_save_cancel(f->vm, test_answer_done, &cancel);
+    hv_vm_save_end(f->vm, test_answer_done, &cancel);
     test_answer_ok(&cancel);
     g_assert_true(test_wait_for(is_cancelled, f, 60));
     test_vm_wait_state(f->vm, HV_RUN_RUNNING);
@@ -298,7 +298,7 @@ static void cancel_slow(VmFixture *f, Slow *slow)
     g_auto(TestAnswer) cancel = {0};
     g_source_remove(slow->timer);
     g_assert_true(test_wait_for(answered, slow, 60));
-    hv_vm_save_cancel(f->vm, test_answer_done, &cancel);
+    hv_vm_save_end(f->vm, test_answer_done, &cancel);
     test_answer_ok(&cancel);
     g_assert_true(test_wait_for(is_cancelled, f, 60));
     test_vm_wait_state(f->vm, HV_RUN_RUNNING);

@@ -12,7 +12,7 @@ packages="
   qemu-system-x86 qemu-utils qemu-block-extra
   clang llvm libclang-rt-dev
   debhelper lintian mmdebstrap man-db systemd
-  tgt iproute2 python3 busybox-static linux-image-cloud-amd64 ca-certificates
+  tgt chrony openssh-client e2fsprogs iproute2 python3 busybox-static linux-image-cloud-amd64 ca-certificates
 "
 # Only tests/bench/blackout needs these: the peers' side.
 # shellcheck disable=SC2034

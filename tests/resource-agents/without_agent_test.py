@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """While vmferryd is down, away for a moment, or silent."""
+import fcntl
 import os
 import select
 import signal
@@ -58,6 +59,34 @@ class Retry(Case):
             self.assertIn("is vmferryd.service running?", self.expect(GENERIC, action, **SHORT))
             self.assertGreaterEqual(time.monotonic() - begun, 0.9)
             self.assertLess(time.monotonic() - begun, 2)
+
+
+class FileSystem(Case):
+    """A file system that only the owner mounts is noted as mounted (hvcore/filesystem.h)."""
+
+    def note(self):
+        os.mkdir(os.path.join(self.run_dir, "web1"))
+        path = os.path.join(self.run_dir, "web1", "mounted-fs")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("/nowhere")
+        return path
+
+    def test_monitor_sees_it(self):
+        self.note()
+        self.assertIn("still mounted here", self.expect(GENERIC, "monitor"))
+
+    def test_stop_gives_it_back(self):
+        path = self.note()
+        self.expect(SUCCESS, "stop", **SHORT)
+        self.assertFalse(os.path.exists(path))
+        self.expect(NOT_RUNNING, "monitor")
+
+    def test_a_mount_that_has_not_come_back(self):
+        path = self.note()
+        with open(path, "r+", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self.assertIn("may still come about", self.expect(GENERIC, "stop", **SHORT))
+        self.assertTrue(os.path.exists(path))
 
 
 class Monitor(Case):

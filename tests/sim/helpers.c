@@ -249,10 +249,10 @@ static void cut(SimQemu *qemu, HvMigrationStatus status)
         sim_qemu_set_run_state(qemu, HV_RUN_RUNNING);
 }
 
-void sim_save_cancel(SimQemu *qemu)
+void sim_save_end(SimQemu *qemu)
 {
     if (qemu->outgoing == HV_MIGRATION_ACTIVE)
-        cut(qemu, HV_MIGRATION_CANCELLED);
+        cut(qemu, HV_MIGRATION_FAILED);
 }
 
 static void stream_over(gpointer data)
@@ -311,6 +311,8 @@ static void pager_ends(SimPager *pager)
         return;
     }
     qemu->incoming = HV_MIGRATION_PAUSED;
+    qemu->waits = sim_chance(300);
+    SIM_TRACE("%s: QEMU has lost its pager%s", node->name, qemu->waits ? ", and its main loop waits" : "");
     sim_qemu_tell_migration(qemu, HV_MIGRATION_PAUSED);
 }
 
@@ -480,6 +482,7 @@ static void goes_on(gpointer data)
     pager->image = record.image.descriptor_crc32c;
     pager->running = true;
     qemu->incoming = HV_MIGRATION_ACTIVE;
+    qemu->waits = false;
     sim_qemu_tell_migration(qemu, HV_MIGRATION_ACTIVE);
     bring_pages(pager);
 }

@@ -2,10 +2,13 @@
 // Parts of vmferryd that decide nothing about a VM's life: events, jobs, forecasts, definitions.
 #include "tests/sim/parts.h"
 #include "agent/calls.h"
+#include "agent/guest_clock.h"
 #include "agent/last_move.h"
 #include "agent/messages.h"
 #include "agent/pace.h"
 #include "agent/stay.h"
+#include "agent/storage.h"
+#include "hvcore/filesystem.h"
 #include "hvcore/hugepages.h"
 #include "tests/sim/node.h"
 
@@ -76,10 +79,50 @@ bool hv_definition_check_node(const HvDefinition *borrowed, const HvNodeCheck *c
     return true;
 }
 
+bool hv_definition_is_exclusive(const HvDefinition *borrowed)
+{
+    (void)borrowed;
+    return false;
+}
+
+bool hv_filesystems_held(const char *vm)
+{
+    (void)vm;
+    return false;
+}
+
+bool storage_make_available(const HvDefinition *borrowed, bool needs_identity, GError **error)
+{
+    (void)borrowed;
+    (void)needs_identity;
+    (void)error;
+    return true;
+}
+
+bool storage_mount(const HvDefinition *borrowed, GError **error)
+{
+    (void)borrowed;
+    (void)error;
+    return true;
+}
+
+bool storage_give_back(const char *vm, const HvDefinition *borrowed, GError **error)
+{
+    (void)vm;
+    (void)borrowed;
+    (void)error;
+    return true;
+}
+
 const char *hv_hugepages_block(const HvDefinition *borrowed)
 {
     (void)borrowed;
     return NULL;
+}
+
+char *hv_vm_qemu_file(const char *run_dir, const char *name, const char *file)
+{
+    return g_build_filename(run_dir, name, "qemu", file, NULL);
 }
 
 bool hv_node_memory_available(uint64_t *mib, GError **error)
@@ -103,7 +146,8 @@ const char *hv_run_state_name(HvRunState state)
 {
     static const char *const names[] = {"unknown",        "prelaunch", "inmigrate",
                                         "running",        "paused",    "postmigrate",
-                                        "finish-migrate", "shutdown",  "error"};
+                                        "finish-migrate", "shutdown",  "error",
+                                        "io-error"};
     return (unsigned)state < G_N_ELEMENTS(names) ? names[state] : "?";
 }
 
@@ -131,6 +175,42 @@ void agent_events_add_remote(AgentEvents *events, json_t *event)
 {
     (void)events;
     (void)event;
+}
+
+// --- a guest's clock: set while it is left alone for long enough ---
+
+enum { CLOCK_MS = 100 };
+
+struct GuestClock {
+    guint timer;
+    GuestClockFn done;
+    gpointer data;
+};
+
+static gboolean clock_is_set(gpointer data)
+{
+    static const GuestClockResult result = {.before_us = -1000 * 1000, .steps = 1};
+    GuestClock *clock = data;
+    clock->timer = 0;
+    clock->done(&result, NULL, clock->data);
+    return G_SOURCE_REMOVE;
+}
+
+GuestClock *guest_clock_set(const char *path, GuestClockFn done, gpointer data, GError **error)
+{
+    (void)path;
+    (void)error;
+    GuestClock *clock = g_new(GuestClock, 1);
+    *clock = (GuestClock){g_timeout_add(CLOCK_MS, clock_is_set, clock), done, data};
+    return clock;
+}
+
+void guest_clock_free(GuestClock *clock)
+{
+    if (clock == NULL)
+        return;
+    g_clear_handle_id(&clock->timer, g_source_remove);
+    g_free(clock);
 }
 
 // --- jobs ---

@@ -307,6 +307,11 @@ static void adoption_free(gpointer data)
     g_free(adoption);
 }
 
+static bool is_silent(const SimQemu *qemu)
+{
+    return qemu->actor.frozen || qemu->waits;
+}
+
 static void adopted(gpointer data)
 {
     Adoption *adoption = data;
@@ -319,7 +324,7 @@ static void adopted(gpointer data)
         error = g_error_new(HV_ERROR, HV_ERROR_NOT_RUNNING, "QEMU does not run on this node");
     } else {
         connect_to(vm, qemu);
-        if (qemu->actor.frozen || qemu->run_state == HV_RUN_UNKNOWN)
+        if (is_silent(qemu) || qemu->run_state == HV_RUN_UNKNOWN)
             error = g_error_new(HV_ERROR, HV_ERROR_UNKNOWN, "QEMU is there, but silent");
         else
             set_run_state(vm, qemu->run_state);
@@ -333,7 +338,11 @@ void hv_vm_adopt(HvVm *vm, HvDoneFn done, gpointer data)
     SimQemu *qemu = vm->node->qemu;
     Adoption *adoption = g_new(Adoption, 1);
     *adoption = (Adoption){.vm = hold(vm), .done = done, .data = data};
-    bool silent = sim_qemu_lives(qemu) && qemu->actor.frozen;
+    if (sim_qemu_lives(qemu)) { // as its process file says, before its monitor answers
+        vm->qemu = qemu;
+        vm->epoch = qemu->epoch;
+    }
+    bool silent = sim_qemu_lives(qemu) && is_silent(qemu);
     sim_after(&vm->node->agent_process, silent ? ADOPT_US : sim_around(2 * SIM_MS), adopted,
               adoption, adoption_free);
 }
@@ -364,6 +373,12 @@ bool hv_vm_process_alive(const HvVm *vm)
 pid_t hv_vm_pid(const HvVm *vm)
 {
     return vm->qemu != NULL && vm->qemu->alive ? (pid_t)vm->qemu->copy : 0;
+}
+
+const char *hv_vm_guest_agent_path(const HvVm *vm)
+{
+    (void)vm;
+    return "guest-agent.sock";
 }
 
 HvRunState hv_vm_run_state(const HvVm *vm)
@@ -414,10 +429,9 @@ typedef enum {
     DO_QUIT,
     DO_NOTHING,
     DO_SAVE,
-    DO_SAVE_CANCEL,
+    DO_SAVE_END,
     DO_LOAD,
     DO_LOAD_LAZY,
-    DO_RECOVER,
     DO_QUERY
 } Verb;
 
@@ -559,17 +573,13 @@ static GError *execute(Command *command)
         return NULL;
     case DO_SAVE:
         return sim_save_begin(qemu) ? NULL : refused("Failed to connect to the saver");
-    case DO_SAVE_CANCEL:
-        sim_save_cancel(qemu);
+    case DO_SAVE_END:
+        sim_save_end(qemu);
         return NULL;
     case DO_LOAD:
     case DO_LOAD_LAZY:
         qemu->lazy = command->verb == DO_LOAD_LAZY;
         return NULL;
-    case DO_RECOVER:
-        return qemu->incoming == HV_MIGRATION_PAUSED
-                   ? NULL
-                   : refused("Migrate recover can only be run when postcopy is paused.");
     case DO_QUERY:
         return do_query(command);
     case DO_NOTHING:
@@ -583,6 +593,10 @@ static void arrives(gpointer data)
     Command *command = data;
     if (!command->qemu->alive)
         return;
+    if (command->qemu->waits) {
+        sim_after(&command->qemu->actor, 100 * SIM_MS, arrives, command_ref(command), command_unref);
+        return;
+    }
     command->error = execute(command);
     if (command->qemu->vm == command->vm)
         sim_after(&command->vm->node->agent_process, sim_in_order(&command->qemu->told_us, 300),
@@ -646,21 +660,15 @@ void hv_vm_save(HvVm *vm, const char *path, unsigned downtime_ms, HvDoneFn done,
     give(vm, DO_SAVE, done, NULL, data);
 }
 
-void hv_vm_save_cancel(HvVm *vm, HvDoneFn done, gpointer data)
+void hv_vm_save_end(HvVm *vm, HvDoneFn done, gpointer data)
 {
-    give(vm, DO_SAVE_CANCEL, done, NULL, data);
+    give(vm, DO_SAVE_END, done, NULL, data);
 }
 
 void hv_vm_load(HvVm *vm, const char *path, bool lazy, HvDoneFn done, gpointer data)
 {
     (void)path;
     give(vm, lazy ? DO_LOAD_LAZY : DO_LOAD, done, NULL, data);
-}
-
-void hv_vm_recover(HvVm *vm, const char *path, HvDoneFn done, gpointer data)
-{
-    (void)path;
-    give(vm, DO_RECOVER, done, NULL, data);
 }
 
 void hv_vm_query_migration(HvVm *vm, HvMigrationFn done, gpointer data)
@@ -670,17 +678,27 @@ void hv_vm_query_migration(HvVm *vm, HvMigrationFn done, gpointer data)
 
 // --- out of band ---
 
-bool hv_process_recover(const char *run_dir, const char *name, const char *path,
-                        unsigned deadline_ms, GError **error)
+bool hv_process_recover_now(const char *run_dir, const char *name, const char *path,
+                            GError **error)
 {
     (void)name;
     (void)path;
-    SimNode *node = sim_node_of(run_dir);
+    const SimQemu *qemu = sim_node_of(run_dir)->qemu;
+    if (sim_qemu_lives(qemu) && qemu->incoming == HV_MIGRATION_PAUSED && !qemu->actor.frozen)
+        return true;
+    g_set_error(error, HV_ERROR, HV_ERROR_QMP,
+                "Migrate recover can only be run when postcopy is paused.");
+    return false;
+}
+
+bool hv_process_recover(const char *run_dir, const char *name, const char *path,
+                        unsigned deadline_ms, GError **error)
+{
     for (unsigned waited = 0; waited < deadline_ms; waited += 200) {
-        if (!sim_qemu_lives(node->qemu))
-            break;
-        if (node->qemu->incoming == HV_MIGRATION_PAUSED && !node->qemu->actor.frozen)
+        if (hv_process_recover_now(run_dir, name, path, NULL))
             return true;
+        if (!sim_qemu_lives(sim_node_of(run_dir)->qemu))
+            break;
         sim_sleep(200 * SIM_MS);
     }
     g_set_error(error, HV_ERROR, HV_ERROR_UNKNOWN, "QEMU does not listen for another pager");

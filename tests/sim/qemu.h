@@ -13,6 +13,7 @@ struct SimQemu {
     HvRunState run_state;
     HvLaunchMode mode;
     bool lazy, autostart;
+    bool waits; // its main loop, for a page that only another pager brings: its monitor is silent
     HvMigrationStatus outgoing, incoming;
     gint64 pass_ends_us; // of the last pass of a save
     guint pass;          // its event
@@ -27,7 +28,7 @@ void sim_qemu_kill(SimQemu *qemu); // SIGKILL
 
 // --- helpers.c: saver, pager ---
 bool sim_save_begin(SimQemu *qemu); // false: nobody listens
-void sim_save_cancel(SimQemu *qemu);
+void sim_save_end(SimQemu *qemu);
 void sim_helpers_qemu_gone(SimQemu *qemu);
 void sim_helpers_agent_gone(SimNode *node);
 void sim_helpers_node_lost(SimNode *node);
