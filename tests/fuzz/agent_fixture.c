@@ -230,9 +230,9 @@ static void done_later(AgentPacemakerDone function, gpointer data)
 }
 
 void agent_pacemaker_create(AgentPacemaker *pacemaker, const char *name, const char *text,
-                            bool started, AgentPacemakerDone done, gpointer data)
+                            bool started, bool movable, AgentPacemakerDone done, gpointer data)
 {
-    (void)pacemaker, (void)name, (void)text, (void)started;
+    (void)pacemaker, (void)name, (void)text, (void)started, (void)movable;
     done_later(done, data);
 }
 

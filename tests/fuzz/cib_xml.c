@@ -107,7 +107,7 @@ static void read_cib(const uint8_t *data, size_t size)
 static void write_definition(const char *text)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(xmlDoc) doc = cib_xml_primitive("web", text, true, &error);
+    g_autoptr(xmlDoc) doc = cib_xml_primitive("web", text, true, true, &error);
     fuzz_check_error(doc != NULL, error);
     json_t *before = doc != NULL ? json_loads(text, 0, NULL) : NULL;
     if (before == NULL)

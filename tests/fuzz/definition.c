@@ -46,6 +46,30 @@ static void check_limits(const HvDefinition *definition)
                      "nic %zu", i);
 }
 
+// What is on storage lies below its path, and nothing on a file system of the owner's is the state
+// area.
+static void check_storage(const HvDefinition *definition)
+{
+    for (size_t i = 0; i < definition->n_disks; i++) {
+        const HvDisk *disk = &definition->disks[i];
+        const HvStorage *storage =
+            disk->storage != NULL ? hv_definition_storage(definition, disk->storage) : NULL;
+        if (disk->storage == NULL)
+            continue;
+        FUZZ_REQUIRE(storage != NULL && g_str_has_prefix(disk->path, storage->path),
+                     "disk %s at %s", disk->id, disk->path);
+        FUZZ_REQUIRE(strstr(disk->path + strlen(storage->path), "/../") == NULL, "disk %s at %s",
+                     disk->id, disk->path);
+    }
+    if (definition->state_storage != NULL)
+        FUZZ_REQUIRE(hv_definition_storage(definition, definition->state_storage)->type !=
+                         HV_STORAGE_FILESYSTEM,
+                     "the state area is on %s", definition->state_storage);
+    for (size_t i = 0; i < definition->n_storage; i++)
+        FUZZ_REQUIRE(strpbrk(definition->storage[i].name, "/.") == NULL, "name %s",
+                     definition->storage[i].name);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     FuzzInput input = {data, size};
@@ -54,6 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (definition == NULL)
         return 0;
     check_limits(definition);
+    check_storage(definition);
     check_accepted(definition);
     return 0;
 }
