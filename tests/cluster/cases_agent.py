@@ -5,7 +5,7 @@ import signal
 import subprocess
 
 from cluster import LAB, Vm, wait_for
-from phases import Phases, begin_move
+from phases import Phases, move_to_phase
 
 # The oldest: a second one is a child between fork and exec.
 KILLER = "import os,sys,subprocess\nif sys.stdin.readline():\n" \
@@ -40,22 +40,9 @@ class Killer:
 def settled(cluster, vm):
     """The node if the VM runs there and nowhere else, undisturbed."""
     shown = cluster.show(vm)
-    if shown["state"] != "running" or cluster.qemus(vm) != [shown["node"]]:
+    if shown.get("state") != "running" or cluster.qemus(vm) != [shown["node"]]:
         return None
     return shown["node"]
-
-
-def move_to_phase(phases, vm, target, phase):
-    """The command of a move that has got to PHASE. Just after a failed move it may be told to wait."""
-    for _ in range(30):
-        move = begin_move(vm, target)
-        if phases.wait(phase, 60, move):
-            return move
-        move.terminate()
-        said = move.communicate()[1].strip()
-        if "try again in some seconds" not in said:
-            break
-    raise AssertionError(f"the phase {phase} was not seen: {said}")
 
 
 def kill_in_phase(cluster, vm, side, phase):
@@ -68,7 +55,8 @@ def kill_in_phase(cluster, vm, side, phase):
     guest.close()
     killer = Killer(cluster, source if side == "source" else target)
     phases = Phases(cluster, vm.name)
-    move = move_to_phase(phases, vm, target, phase)
+    move, said = move_to_phase(phases, vm, target, phase)
+    assert move, f"the phase {phase} was not seen: {said}"
     killer.strike()
     move.communicate()
     phases.close()
@@ -81,7 +69,7 @@ def kill_in_phase(cluster, vm, side, phase):
     assert counter_after > counter
     assert guest.sum() == checksum
     guest.close()
-    wait_for("no constraint left", lambda: "vmferry-move" not in cluster.constraints(), 60, 1)
+    wait_for("no constraint left", lambda: "vmferry-move" not in cluster.cib(), 60, 1)
     print(f"  vmferryd of the {side} killed in {phase}: memory kept, runs on {node}")
 
 

@@ -4,10 +4,12 @@
 import time
 
 from cluster import Vm, wait_for
+from faults import Injector, watched_vm
 
 
-def boot_of(vm, timeout=60):
-    guest = vm.guest(timeout)
+def boot_of(vm, patience=60):
+    guest = vm.guest()
+    guest.socket.settimeout(patience)
     boot = guest.counter()[1]
     guest.close()
     return boot
@@ -38,7 +40,7 @@ def test_killed_qemu_restarts_within_2_s(cluster):
 
     def new_pid():
         shown = cluster.show("phoenix")
-        return shown["state"] == "running" and shown["pid"] not in (0, pid)
+        return shown.get("state") == "running" and shown["pid"] not in (0, pid)
 
     wait_for("a new QEMU", new_pid, 20, 0.02)
     seconds = time.monotonic() - killed
@@ -50,9 +52,10 @@ def test_killed_qemu_restarts_within_2_s(cluster):
 
 
 def booted_anew(vm, boot):
+    """A guest that goes down in the middle of an answer, or before it, closes no connection."""
     try:
-        return boot_of(vm) != boot
-    except (OSError, AssertionError):  # it answered once more, and went down in the middle
+        return boot_of(vm, patience=2) != boot
+    except (OSError, AssertionError):
         return False
 
 
@@ -67,4 +70,35 @@ def test_reboot_inside_is_no_failure(cluster):
     after = cluster.show("rebooter")
     assert (after["node"], after["pid"], after["epoch"]) == \
         (before["node"], before["pid"], before["epoch"]), (before, after)
+    vm.remove()
+
+
+def test_disk_without_space(cluster):
+    """Thin storage is full: the guest waits, Pacemaker lets it, and it goes on when there is room."""
+    vm = watched_vm(cluster, "crowded").define()
+    boot, since = boot_of(vm), cluster.last_event()
+    node = cluster.node_of("crowded")
+    injector = Injector(cluster)
+
+    def told(kind):
+        return kind in (seen for seen, _ in cluster.events_of("crowded", since))
+
+    injector.storage(node, (ord("n"), 2, 8, 1))
+    try:
+        wait_for("vm.disk-full", lambda: told("vm.disk-full"), 60)
+        assert "no space" in cluster.show("crowded")["error"]
+        tried = len(injector.log_of(node))
+        time.sleep(12)  # two more tries, and a monitor of Pacemaker
+        assert cluster.node_of("crowded") == node and not told("vm.disk-works")
+        assert not any("disk-full" in line for line in injector.log_of(node)[tried:]), "told again"
+    finally:
+        injector.storage(node, (0, 0, 0, 0))
+    wait_for("vm.disk-works", lambda: told("vm.disk-works"), 60)
+    assert cluster.show("crowded")["error"] is None
+    guest = vm.guest()
+    records = int(guest.ask("journal")[1])
+    assert guest.counter()[1] == boot and cluster.node_of("crowded") == node
+    wait_for("more records on the disk", lambda: int(guest.ask("journal")[1]) > records, 30)
+    assert guest.ask("diskcheck")[0] == "diskcheck"
+    guest.close()
     vm.remove()

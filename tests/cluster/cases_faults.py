@@ -7,6 +7,7 @@ guest itself."""
 
 import os
 import random
+import signal
 import time
 from collections import Counter
 
@@ -27,9 +28,7 @@ def settled(cluster, vm):
         shown = cluster.show(vm)
     except Exception:  # no agent answers yet
         return None
-    good = (shown["state"] == "running" and not shown["loading"] and
-            shown["record_state"] == "running" and cluster.qemus(vm) == [shown["node"]])
-    return shown["node"] if good else None
+    return cluster.settled_on(shown)
 
 
 class Memory:
@@ -83,6 +82,7 @@ class Round:
         self.node = self.source if fault.side == "source" else self.target
         self.began = time.time()
         self.loud_before = said_loudly(injector, vm.name)
+        self.newest = max((event["id"] for event in cluster.events(node=self.third)), default=0)
         self.hit = False
 
     def run(self):
@@ -99,7 +99,14 @@ class Round:
         time.sleep(self.fault.seconds)
         self.injector.undo(self.fault, self.node, self.vm.name)
 
+    def loss_noticed(self):
+        """Whether the cluster knows that the node's power was cut: before that it calls it online."""
+        return any(event["type"] == "node.lost" and event["message"].startswith(f"{self.node}:")
+                   for event in self.cluster.events("--since", str(self.newest), node=self.third))
+
     def judge(self, before):
+        if self.fault.kind == "power":
+            wait_for(f"the loss of {self.node}", self.loss_noticed, 60, 0.3)
         self.cluster.wait_online(timeout=120)
         node = wait_for("the guest on exactly one node",
                         lambda: settled(self.cluster, self.vm.name), SETTLE_S, 0.3)
@@ -112,7 +119,9 @@ class Round:
         else:
             assert after.sum == before.sum, "the guest's memory changed"
             assert after.counter > before.counter, "the guest's counter went back"
-        assert after.records > before.records, "no more records are written"
+        # A guest that has just been booted looks for its last record first.
+        wait_for("more records on the disk", lambda: Memory(self.vm).records > before.records,
+                 SETTLE_S, 0.5)
         assert after.disk[0] == "diskcheck", after.disk
         nothing_left_behind(self.cluster)
         return node, cold
@@ -175,4 +184,30 @@ def test_random_faults(cluster):
     cluster.vmferry("stop", vm.name, "--poweroff")
     run("qemu-img", "check", "-q", cluster.shared(f"{vm.name}.qcow2"))
     print(f"  {rounds} moves, a fault in each: {dict(ends)}; {summary}", flush=True)
+    vm.remove()
+
+
+def test_target_lost_in_the_pause(cluster):
+    """Again and again, as QEMU is about to give its disks up: it must take them back, or the guest's next
+    write ends it."""
+    vm = watched_vm(cluster, "regained").define()
+    guest = vm.guest()
+    guest.fill(FILL_MIB)
+    guest.ask("disk 5")
+    guest.close()
+    before, injector = Memory(vm), Injector(cluster)
+    for number in range(int(os.environ.get("VMFERRY_TEST_KILLS", "8"))):
+        source = wait_for("the VM to be settled", lambda: settled(cluster, vm.name), SETTLE_S, 0.3)
+        target = [node for node in NODES if node != source][number % 2]
+
+        def lose(target=target, number=number):
+            time.sleep(number % 8 * 0.004)
+            injector.signal(target, "vmferryd", signal.SIGKILL)
+
+        seen, move = move_meanwhile(cluster, vm, source, target, "pause", lose)
+        assert seen, move.stderr
+        wait_for("the VM to be settled", lambda: settled(cluster, vm.name), SETTLE_S, 0.3)
+        after = Memory(vm)
+        assert (after.boot, after.sum) == (before.boot, before.sum), f"{number}: the guest was lost"
+        cluster.wait_online()
     vm.remove()

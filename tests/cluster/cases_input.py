@@ -2,6 +2,7 @@
 """Bad input: each a clear error that names the thing, before anything is touched."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 from cluster import Vm
 
@@ -38,6 +39,21 @@ def test_bad_state_areas(cluster):
     assert foreign.read_bytes().startswith(b"PRECIOUS DATA"), "the foreign file was touched"
     foreign.unlink()
     refused(cluster, Vm(cluster, "bad", memory_mib=8192, area="/srv/lun/lun3"), "/srv/lun/lun3")
+
+
+def test_defined_twice_at_once(cluster):
+    """Whoever comes second is refused, and the state area is the first one's."""
+    twins = [Vm(cluster, "twin"), Vm(cluster, "twin")]
+    first = twins[0].file()
+    files = [first.rename(first.with_suffix(".first")), twins[1].file()]
+    with ThreadPoolExecutor() as pool:
+        both = list(pool.map(lambda file: cluster.vmferry("define", file, check=False), files))
+    accepted = [vm for vm, done in zip(twins, both) if done.returncode == 0]
+    assert len(accepted) == 1, both
+    print(f"  {[done.stderr.strip() for done in both if done.returncode != 0]}")
+    assert cluster.show("twin")["uuid"] == accepted[0].definition["uuid"]
+    accepted[0].guest().close()
+    accepted[0].remove()
 
 
 def flip(path, offset):

@@ -58,13 +58,6 @@ if wait_for('vmferry-pager', 60):
 """
 
 
-def settled(cluster, vm):
-    shown = cluster.show(vm)
-    return (shown["state"] == "running" and not shown["loading"] and
-            shown["record_state"] == "running" and cluster.qemus(vm) == [shown["node"]] and
-            shown["node"])
-
-
 class Killers:
     """One waits in each node; the first that sees a pager does the work, the others go."""
 
@@ -103,7 +96,7 @@ def restore_and_kill(cluster, vm, plan):
     killers = Killers(cluster, plan)
     cluster.vmferry("start", vm.name, check=False)  # whose vmferryd may be among the killed
     report = killers.report()
-    wait_for("the VM to be settled", lambda: settled(cluster, vm.name), 90, 0.2)
+    wait_for("the VM to be settled", lambda: cluster.settled_on(cluster.show(vm.name)), 90, 0.2)
     return report
 
 

@@ -2,6 +2,7 @@
 """The guest runs while its pages follow: what may end meanwhile, and the eager way."""
 
 import signal
+import socket
 import subprocess
 
 from cases_agent import Killer
@@ -107,6 +108,40 @@ def half_loaded_vm(cluster, name):
     shown = cluster.show(name)
     assert seen and shown["loading"], "the load was over too soon"
     return vm, shown["node"], before, checksum
+
+
+# Exit 0 if the main loop of a QEMU answers its second monitor within a second.
+ANSWERS = """import socket, sys
+monitor = socket.socket(socket.AF_UNIX)
+monitor.settimeout(1)
+monitor.connect(sys.argv[1])
+lines = monitor.makefile("rw")
+lines.readline()
+print('{"execute":"qmp_capabilities"}', file=lines, flush=True)
+lines.readline()
+"""
+
+
+def waits_for_a_page(cluster, vm, node):
+    """Packets for the guest, whose network card has no memory yet to put them: QEMU's main loop waits."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for _ in range(300):
+            sender.sendto(b"?", (vm.ip, 9))
+    return cluster.on(node, "python3", "-c", ANSWERS, f"/run/vmferry/{vm.name}/qmp-aux.sock",
+                      check=False).returncode != 0
+
+
+def test_agent_and_pager_killed_while_qemu_waits_for_a_page(cluster):
+    """QEMU's main loop waits for the next pager, so it answers none of the next agent's questions."""
+    vm, node, before, checksum = half_loaded_vm(cluster, "paged")
+    pid = cluster.show("paged")["pid"]
+    wait_for("QEMU's main loop to wait for a page", lambda: waits_for_a_page(cluster, vm, node), 30)
+    cluster.on(node, "sh", "-c", "kill -9 $(pidof vmferryd) $(pidof vmferry-pager)")
+    wait_for("the VM to be adopted", lambda: cluster.show("paged").get("state") == "running", 60)
+    memory_is_whole(cluster, vm, vm.guest(), before, checksum)
+    shown = cluster.show("paged")
+    assert (shown["node"], shown["pid"]) == (node, pid), shown
+    vm.remove()
 
 
 def asks_while_loading(cluster, target, kind, *argv):

@@ -19,7 +19,7 @@ def move_and_compare(cluster, vm, guest, to):
     assert after > before, f"the counter went from {before} to {after}"
     assert guest.sum() == checksum, "the guest's memory changed"
     assert cluster.qemus(vm.name) == [to], cluster.qemus(vm.name)
-    assert "vmferry-move" not in cluster.constraints()
+    assert "vmferry-move" not in cluster.cib()
 
 
 def move_big(cluster, area):

@@ -38,9 +38,11 @@ class Guarded:
 
 def nothing_left_behind(cluster, *more):
     """Neither a constraint nor a hold, nor what MORE has of the CIB."""
-    wait_for(f"nothing of {('constraint', 'hold', *more)} left", lambda: not any(
-        text in cluster.on(cluster.online()[0], "cibadmin", "--query").stdout
-        for text in ("vmferry-move-", "vmferry-hold-", *more)), 60, 0.5)
+    def gone():
+        cib = cluster.cib()
+        return not any(text in cib for text in ("vmferry-move-", "vmferry-hold-", *more))
+
+    wait_for(f"nothing of {('constraint', 'hold', *more)} left", gone, 60, 0.5)
 
 
 def kill_saver(cluster, node):

@@ -46,7 +46,11 @@ def partitions(cluster, name, sides, phases, alone_s):
             guest.close()
             one = Partition(cluster, vm, oracle, injector,
                             Fault("cut", side, phase, 0, seconds=alone_s), lambda names: names[0])
-            node, cold = one.run()
+            try:
+                node, cold = one.run()
+            except Exception:
+                print(one.timeline(), flush=True)
+                raise
             assert one.began_alone() == [], one.timeline()
             print(f"  {one.node}, the {side}, was cut off in {phase}: "
                   f"{'cold boot' if cold else 'memory kept'}, on {node}; "

@@ -42,8 +42,8 @@ def put_back(cluster, vm, kept):
 
 def witnessed(cluster, vm):
     """The epoch in the CIB."""
-    cib = cluster.on(cluster.online()[0], "cibadmin", "--query", "--scope", "resources").stdout
-    pair = ElementTree.fromstring(cib).find(f".//nvpair[@id='{vm}-meta_attributes-vmferry-epoch']")
+    pair = ElementTree.fromstring(cluster.cib()).find(
+        f".//resources//nvpair[@id='{vm}-meta_attributes-vmferry-epoch']")
     return int(pair.get("value")) if pair is not None else 0
 
 

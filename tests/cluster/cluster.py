@@ -95,9 +95,15 @@ class Cluster:
         return [(event["type"], event["message"])
                 for event in self.events("--since", str(since)) if event.get("vm") == vm]
 
+    def settled_on(self, shown):
+        """The node if the VM (as `show` tells of it) runs there and nowhere else, with all its memory."""
+        good = (shown.get("state") == "running" and not shown["loading"] and
+                shown["record_state"] == "running" and self.qemus(shown["name"]) == [shown["node"]])
+        return shown["node"] if good else None
+
     def node_of(self, vm):
         shown = self.show(vm)
-        return shown["node"] if shown["state"] == "running" else None
+        return shown["node"] if shown.get("state") == "running" else None
 
     def online(self):
         """Nodes that Pacemaker calls online and whose agent is in the cluster."""
@@ -111,10 +117,16 @@ class Cluster:
         wait_for(f"nodes {', '.join(names)} online",
                  lambda: set(names) <= set(self.online()), timeout, 0.5)
 
-    def constraints(self):
-        found = self.on(self.online()[0], "cibadmin", "--query", "--scope", "constraints",
-                        check=False)
-        return found.stdout
+    def cib(self):
+        """The whole CIB, from a node that is online; waits for one that answers."""
+        def asked():
+            for node in self.online():
+                found = self.on(node, "cibadmin", "--query", check=False)
+                if found.returncode == 0:
+                    return found.stdout
+            return None
+
+        return wait_for("the CIB of a node", asked, 60, 0.5)
 
     def qemus(self, vm):
         """Nodes that have a QEMU process of the VM, seen by the nodes' own process lists."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import processes
 from cluster import Vm, run
 from layout import LUN_BYTES
-from phases import Phases, begin_move
+from phases import Phases, move_to_phase
 
 HERE = Path(__file__).resolve().parent
 PHASE_S, MOVE_S = 60, 240
@@ -98,7 +98,7 @@ class Fault:
     def may_end_qemu(self):
         """QEMU itself may end (SIGABRT) where its disk fails just after a move."""
         return self.kind == "kill-qemu" or \
-            (self.kind == "storage" and self.control[0] == "e" and
+            (self.kind == "storage" and self.control[0] in "en" and
              self.control[2] & PROGRAMS["qemu"] != 0)
 
     def __str__(self):
@@ -233,9 +233,9 @@ class Injector:
 def move_begun(cluster, vm, one, phase, act):
     """Begins the move ONE.source -> ONE.target and calls ACT in the phase; the command, still running."""
     phases = Phases(cluster, vm.name)
-    move = begin_move(vm, one.target)
     try:
-        assert phases.wait(phase, PHASE_S, move), f"the phase {phase} was not reached"
+        move, said = move_to_phase(phases, vm, one.target, phase, PHASE_S)
+        assert move, f"the phase {phase} was not reached: {said}"
         act()
     finally:
         phases.close()
@@ -245,14 +245,16 @@ def move_begun(cluster, vm, one, phase, act):
 def move_meanwhile(cluster, vm, source, target, phase, act):
     """Moves the VM, and calls ACT when the phase begins. Returns whether it did, and the command's end."""
     phases = Phases(cluster, vm.name)
-    move = begin_move(vm, target)
     try:
-        seen = phases.wait(phase, PHASE_S, move)
-        if seen:
+        move, said = move_to_phase(phases, vm, target, phase, PHASE_S)
+        if move is None:
+            return False, subprocess.CompletedProcess([], 1, "", said)
+        try:
             act()
-        errors = move.communicate(timeout=MOVE_S)[1]
+            errors = move.communicate(timeout=MOVE_S)[1]
+        finally:
+            move.kill()
+            move.wait()
     finally:
         phases.close()
-        move.kill()
-        move.wait()
-    return seen, subprocess.CompletedProcess(move.args, move.returncode, "", errors)
+    return True, subprocess.CompletedProcess(move.args, move.returncode, "", errors)

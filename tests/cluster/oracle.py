@@ -84,6 +84,9 @@ class Qemu:
         return spent
 
 
+BECOME_QEMU = ("vmferryd", "env", "vmferry-launch")  # by exec: they keep their pid
+
+
 class Processes:
     """Rule: once another QEMU has begun to execute the guest, the one before never does again."""
 
@@ -104,8 +107,8 @@ class Processes:
             if processes.qemu_of(argv) == self.vm and self.machines.node_of(pid):
                 self.qemus[pid] = Qemu(pid, self.machines.node_of(pid))
                 self.log.say("qemu", pid=pid, node=self.qemus[pid].node)
-            elif argv and os.path.basename(argv[0]) not in ("vmferryd", "env"):
-                self.others.add(pid)  # vmferryd's children become what they are to be
+            elif argv and os.path.basename(argv[0]) not in BECOME_QEMU:
+                self.others.add(pid)
 
     def look_for_nodes(self):
         there = {name for space, name in self.machines.nodes.items() if self.machines.alive(space)}

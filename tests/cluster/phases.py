@@ -53,3 +53,17 @@ class Phases:
         for follower in self.followers:
             follower.terminate()
             follower.wait()
+
+
+def move_to_phase(phases, vm, target, phase, seconds=60):
+    """The command of a move once it has got to PHASE, else None and what it said when it ended. Just after a
+    failed move it may be told to wait."""
+    for _ in range(30):
+        move = begin_move(vm, target)
+        if phases.wait(phase, seconds, move):
+            return move, ""
+        move.terminate()
+        said = move.communicate()[1].strip()
+        if "try again in some seconds" not in said:
+            break
+    return None, said

@@ -24,6 +24,23 @@ def arguments(pid):
         return []
 
 
+def status_of(pid):
+    """The lines of its /proc/PID/status."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return {key: value.strip() for key, value in (line.split(":", 1) for line in file)}
+
+
+def targets_of(pid):
+    """What its descriptors are."""
+    found = []
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
+        except FileNotFoundError:
+            pass  # closed meanwhile
+    return found
+
+
 def namespace(pid):
     try:
         return os.stat(f"/proc/{pid}/ns/pid").st_ino

@@ -6,6 +6,7 @@
 //
 //   c           c COUNTER BOOTID MONOTONIC_NS; the counter grows with each tick (1 ms) and request
 //   push MS     ok; then a line as of "c" every MS ms without a request, 0 stops
+//   time        time REALTIME_NS
 //   fill MIB    ok; that much memory with incompressible data in place of the earlier fill
 //   sum         sum HEX, of all filled memory
 //   dirty MBPS  ok; rewrites the pages of a 64 MiB buffer at that rate (MB/s), 0 stops
@@ -355,6 +356,8 @@ static void answer(const char *line, char *reply, size_t size, unsigned long *pu
     int fields = sscanf(line, "%15s %lu", word, &number);
     if (fields == 1 && !strcmp(word, "c"))
         reply_count(reply, size);
+    else if (fields == 1 && !strcmp(word, "time"))
+        snprintf(reply, size, "time %llu", (unsigned long long)clock_ns(CLOCK_REALTIME));
     else if (fields == 2 && !strcmp(word, "fill"))
         reply_fill(number, reply, size);
     else if (fields == 1 && !strcmp(word, "sum"))

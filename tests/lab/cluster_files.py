@@ -2,6 +2,8 @@
 """The configuration files of a node: corosync, the first CIB, vmferryd, hosts."""
 from layout import API_PORT, LAN_ADDRESS, node_address
 
+QEMU_USER = ("vmferry-qemu", 47791)
+
 TOTEM = """\
 totem {{
     version: 2
@@ -9,7 +11,7 @@ totem {{
     transport: knet
     crypto_cipher: aes256
     crypto_hash: sha256
-    token: 1000
+    token: {token_ms}
 }}
 logging {{
     to_logfile: yes
@@ -82,11 +84,12 @@ libexec_dir={build}/migrate
 """
 
 
-def corosync_conf(lab_name, nodes):
-    quorum = "    two_node: 1\n" if len(nodes) == 2 else ""
-    members = "".join(MEMBER.format(address=node_address(name), name=name, id=name[1:])
-                      for name in nodes)
-    totem = TOTEM.format(cluster=f"lab-{lab_name}", quorum=quorum)
+def corosync_conf(cluster, addresses, token_ms):
+    """addresses: of the nodes, by their names."""
+    quorum = "    two_node: 1\n" if len(addresses) == 2 else ""
+    members = "".join(MEMBER.format(address=address, name=name, id=name[1:])
+                      for name, address in addresses.items())
+    totem = TOTEM.format(cluster=cluster, quorum=quorum, token_ms=token_ms)
     return f"{totem}nodelist {{\n{members}}}\n"
 
 
@@ -99,6 +102,15 @@ def first_cib(power_socket, nodes):
 
 def agent_conf(node, build):
     return AGENT.format(port=API_PORT, address=node_address(node), build=build)
+
+
+def users(passwd, group):
+    """The node's /etc/passwd and /etc/group: this computer's, and who QEMU runs as."""
+    name, ids = QEMU_USER
+    lines = [f"{line}{',' if line[-1] != ':' else ''}{name}" if line.startswith("kvm:") else line
+             for line in group.splitlines()]
+    return (f"{passwd}{name}:x:{ids}:{ids}::/:/usr/sbin/nologin\n",
+            "\n".join(lines) + f"\n{name}:x:{ids}:\n")
 
 
 def hosts(nodes):

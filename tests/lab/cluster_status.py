@@ -67,12 +67,13 @@ def _ask(pid, environment):
                                            environment)
         if result.returncode != 0:
             return None
-        return _parse(ElementTree.fromstring(result.stdout))
+        return parse(ElementTree.fromstring(result.stdout))
     except (subprocess.TimeoutExpired, ElementTree.ParseError):
         return None
 
 
-def _parse(document):
+def parse(document):
+    """What crm_mon's XML says."""
     dc = document.find("summary/current_dc")
     present = dc is not None and dc.get("present") == "true"
     return {

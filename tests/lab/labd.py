@@ -8,29 +8,19 @@ Started by `lab up`. Until the lab is running, the end of PARENT-FD ends the lab
 ends, the kernel ends everything it owns: the machines by the parent-death signal, loop devices by
 autoclear, links and mounts with their namespaces.
 """
-import fcntl
-import json
 import os
 import secrets
-import selectors
 import signal
-import socket
 import subprocess
 import sys
 import time
 
 from layout import HERE, LAN_BRIDGE, LUN_BYTES, LUNS, ISCSI_BYTES, ISCSI_LUNS, LabError, Layout
 from loopdev import LoopDevice
+from server import Daemon, Machines, log, unix_listener
 import machines
 import namespaces
-
-REQUEST_SECONDS = 2.0
-LONGEST_REQUEST = 4096
-POWER_VERBS = ("on", "off", "status", "list")
-
-
-def log(text):
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+from userfault import Userfault
 
 
 class Machine:
@@ -77,17 +67,16 @@ class Machine:
         return code
 
 
-class Lab:
+class Lab(Machines):
     """All machines of a lab and the links between them."""
 
     def __init__(self, layout, settings, selector):
+        super().__init__({name: Machine(layout, name) for name in settings.names()}, selector)
         self.layout = layout
         self.settings = settings
-        self._selector = selector
-        self._handles = {}
         self._devices = []
+        self._userfault = Userfault()
         self.lan = Machine(layout, "lan")
-        self.nodes = {name: Machine(layout, name) for name in settings.names()}
 
     def build(self):
         machines.write_common_files(self.layout, self.settings)
@@ -130,7 +119,12 @@ class Lab:
         self._drop_link(name)
         log(f"{name}: off")
 
-    def set_cut(self, name, cut):
+    def serve(self, verb, name):
+        if verb not in ("cut", "heal"):
+            raise LabError(f"no verb {verb!r}")
+        self._set_cut(name, verb == "cut")
+
+    def _set_cut(self, name, cut):
         node = self._node(name)
         node.cut = cut
         if node.is_on():
@@ -148,6 +142,7 @@ class Lab:
                 node.kill()
         for device in self._devices:
             device.close()
+        self._userfault.close()
 
     def _ended(self, machine):
         """A machine ended by itself. reboot(2) in a PID namespace ends it with SIGHUP."""
@@ -159,21 +154,6 @@ class Lab:
         self._drop_link(machine.name)
         if code == -signal.SIGHUP:
             self.on(machine.name)
-
-    def _watch(self, machine):
-        handle = machine.handle()
-        self._handles[machine.name] = handle
-        self._selector.register(handle, selectors.EVENT_READ, lambda: self._ended(machine))
-
-    def _unwatch(self, machine):
-        handle = self._handles.pop(machine.name)
-        self._selector.unregister(handle)
-        os.close(handle)
-
-    def _node(self, name):
-        if name not in self.nodes:
-            raise LabError(f"no node {name!r}; nodes: {' '.join(self.nodes)}")
-        return self.nodes[name]
 
     def _drop_link(self, name):
         """The namespace goes later than its processes: the link's name must be free at once."""
@@ -195,107 +175,11 @@ class Lab:
             time.sleep(0.02)
 
 
-class Server:
-    """One JSON request and one JSON reply a connection: {"verb": ..., "node": ...}."""
-
-    def __init__(self, path, serve, selector):
-        self._serve = serve
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.bind(str(path))
-        os.chmod(path, 0o600)
-        self._socket.listen(16)
-        selector.register(self._socket, selectors.EVENT_READ, self._accept)
-
-    def _accept(self):
-        connection, _ = self._socket.accept()
-        with connection:
-            connection.settimeout(REQUEST_SECONDS)
-            try:
-                reply = self._answer(connection)
-                connection.sendall(json.dumps(reply).encode() + b"\n")
-            except OSError as error:
-                log(f"a client went away: {error}")
-
-    def _answer(self, connection):
-        try:
-            request = json.loads(connection.makefile("rb").readline(LONGEST_REQUEST))
-            return {"ok": True, "result": self._serve(request["verb"], request.get("node"))}
-        except (ValueError, KeyError, TypeError) as error:
-            return {"ok": False, "error": f"not a request: {error!r}"}
-        except (LabError, OSError, subprocess.SubprocessError) as error:
-            log(f"request failed: {error}")
-            return {"ok": False, "error": str(error)}
-
-
-class Daemon:
-    """The main loop."""
-
-    def __init__(self, name, parent):
-        self._layout = Layout(name)
-        self._parent = parent
-        self._selector = selectors.DefaultSelector()
-        self._lab = Lab(self._layout, machines.Settings.load(self._layout), self._selector)
-        self._down = False
-
-    def run(self):
-        lock = os.open(self._layout.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        try:
-            self._lab.build()
-            Server(self._layout.power, self._serve_power, self._selector)
-            self._lab.boot()
-            Server(self._layout.control, self._serve, self._selector)
-            self._selector.register(self._parent, selectors.EVENT_READ, self._parent_ended)
-            while not self._down:
-                for key, _ in self._selector.select():
-                    key.data()
-        finally:
-            self._lab.close()
-            log("down")
-
-    def _parent_ended(self):
-        log("lab up went away before the lab was running")
-        self._down = True
-
-    def _serve(self, verb, node):
-        if verb == "state":
-            return self._lab.state()
-        if verb == "running":
-            return self._running()
-        if verb == "down":
-            self._down = True
-            return None
-        if verb in ("cut", "heal"):
-            return self._lab.set_cut(node, verb == "cut")
-        return self._serve_power(verb, node)
-
-    def _running(self):
-        """From now on the lab outlives the program that brought it up."""
-        if self._parent is not None:
-            self._selector.unregister(self._parent)
-            os.close(self._parent)
-            self._parent = None
-
-    def _serve_power(self, verb, node):
-        if verb not in POWER_VERBS:
-            raise LabError(f"no verb {verb!r}")
-        if verb == "list":
-            return list(self._lab.nodes)
-        if verb == "on":
-            return self._lab.on(node)
-        if verb == "off":
-            return self._lab.off(node)
-        state = self._lab.state()["nodes"].get(node)
-        if state is None:
-            raise LabError(f"no node {node!r}")
-        return "on" if state["on"] else "off"
-
-
 def main():
     name, parent = sys.argv[1], int(sys.argv[2])
-    os.set_inheritable(parent, False)
-    Daemon(name, parent).run()
+    layout = Layout(name)
+    Daemon(layout, lambda selector: Lab(layout, machines.Settings.load(layout), selector),
+           lambda: unix_listener(layout.power), parent).run()
 
 
 if __name__ == "__main__":

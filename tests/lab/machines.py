@@ -12,8 +12,9 @@ import cluster_files
 from layout import (API_PORT, HERE, ISCSI_LUNS, ISCSI_TARGET, LAN_ADDRESS, LAN_BRIDGE, LAN_PREFIX,
                     node_address, node_names)
 
-GUEST_FILES = ("vmlinuz", "initrd.img", "guest.key")
+GUEST_FILES = ("vmlinuz", "initrd.img", "initrd-agent.img", "guest.key")  # what of them there is
 STORAGE_FAULT = "tests/lab/storage-fault.so"  # below the build directory
+TOKEN_MS = 1000  # corosync
 CLUSTER_USER = ["hacluster", "haclient"]
 ROOT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PASSED_ON = ("VMFERRY_QEMU", "G_MESSAGES_DEBUG", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LANG")
@@ -60,7 +61,8 @@ def write_common_files(layout, settings):
     layout.shared.mkdir(parents=True)
     (layout.shared / "guest").mkdir()
     for name in GUEST_FILES:
-        shutil.copy(Path(settings.guest) / name, layout.shared / "guest")
+        if (Path(settings.guest) / name).exists():
+            shutil.copy(Path(settings.guest) / name, layout.shared / "guest")
     layout.luns.mkdir()
     _write_secret(layout.token, secrets.token_hex(32).encode() + b"\n")
     tools = layout.tools / "sbin"
@@ -81,6 +83,7 @@ def write_node(layout, settings, name, authkey, devices):
     _write_corosync(etc, layout.name, names, authkey)
     _write_first_cib(home, layout, names)
     if settings.build:
+        _write_users(etc)
         (etc / "vmferry").mkdir()
         (etc / "vmferry/vmferryd.conf").write_text(
             cluster_files.agent_conf(name, settings.build), encoding="utf-8")
@@ -134,9 +137,17 @@ def _make_etc(home, name, names):
 
 def _write_corosync(etc, lab_name, names, authkey):
     (etc / "corosync").mkdir()
+    addresses = {name: node_address(name) for name in names}
     (etc / "corosync/corosync.conf").write_text(
-        cluster_files.corosync_conf(lab_name, names), encoding="utf-8")
+        cluster_files.corosync_conf(f"lab-{lab_name}", addresses, TOKEN_MS), encoding="utf-8")
     _write_secret(etc / "corosync/authkey", authkey)
+
+
+def _write_users(etc):
+    passwd, group = (Path("/etc", name).read_text(encoding="utf-8") for name in ("passwd", "group"))
+    passwd, group = cluster_files.users(passwd, group)
+    (etc / "passwd").write_text(passwd, encoding="utf-8")
+    (etc / "group").write_text(group, encoding="utf-8")
 
 
 def _write_first_cib(home, layout, names):

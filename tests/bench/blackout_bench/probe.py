@@ -63,8 +63,7 @@ class Seen:
     def __init__(self, path, summary):
         self.late = [(at - late, at) for at, late in summary.pop("late")]
         self.summary = summary
-        with open(path, "rb") as file:
-            records = list(RECORD.iter_unpack(file.read()))
+        records = self.read(path)
         if len(records) < 100:
             raise BenchError(f"the probe got only {len(records)} answers")
         records.sort(key=lambda record: record[8])
@@ -73,6 +72,12 @@ class Seen:
         self._clock = [record[3] / 1e9 for record in records]
         self._gaps = [record[6] / 1e9 for record in records]
         self._check(records)
+
+    @staticmethod
+    def read(path):
+        """ProbeRecords, as tuples of their fields."""
+        with open(path, "rb") as file:
+            return list(RECORD.iter_unpack(file.read()))
 
     @staticmethod
     def _check(records):
