@@ -122,6 +122,9 @@ void agent_vm_settle_adopted(Agent *agent);
 typedef void (*AgentRecordFn)(AgentVm *vm, const FerryRecord *record, const GError *error,
                               gpointer data);
 void agent_record_read(AgentVm *vm, AgentRecordFn done, gpointer data);
+// The same where the VM's QEMU is here: a write of RUNNING that has damaged a slot beside CONSUMED, in
+// QEMU's own epoch, is not in the way; the next write goes over that slot.
+void agent_record_read_running(AgentVm *vm, AgentRecordFn done, gpointer data);
 void agent_record_write(AgentVm *vm, const FerryRecord *record, uint64_t expected,
                         AgentRecordFn done, gpointer data);
 // Checks the node and the state area, then reads its record, and where that is sealed the definition

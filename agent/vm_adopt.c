@@ -262,7 +262,7 @@ static void found(HvVm *hv, const GError *error, gpointer data)
     g_autofree Look *one = data;
     AgentVm *vm = one->vm;
     if (error == NULL) {
-        agent_record_read(vm, record_known, one->adoption);
+        agent_record_read_running(vm, record_known, one->adoption);
         return;
     }
     if (g_error_matches(error, HV_ERROR, HV_ERROR_NOT_RUNNING)) {
@@ -282,7 +282,7 @@ static void look(AgentVm *vm, Adoption *adoption)
     *one = (Look){.vm = vm, .adoption = adoption};
     agent_vm_attach(vm, vm->definition);
     hv_vm_adopt(vm->hv, found, one);
-    agent_record_read(vm, follow_if_consumed, NULL);
+    agent_record_read_running(vm, follow_if_consumed, NULL);
 }
 
 void agent_vm_adopt_all(Agent *agent, void (*done)(Agent *agent))

@@ -16,6 +16,7 @@ typedef struct {
     char *path;
     bool check; // the node and the area, too
     bool write;
+    uint64_t runs; // the epoch that the VM's QEMU here runs in; 0: it is not asked about
     unsigned number; // among the VM's
     FerryRecord record; // in: to write; out: as it is on storage now
     uint64_t expected;
@@ -46,9 +47,23 @@ static void write_record(RecordWork *work, FerryArea *area)
     ferry_area_write_record(area, &work->record, work->expected, &work->error);
 }
 
+// Beside CONSUMED, a damaged slot was to say RUNNING or QUARANTINED: of a QEMU that is here in that
+// epoch only the former, which is written again.
+static bool read_slots(RecordWork *work, FerryArea *area)
+{
+    bool damaged = true;
+    if (work->runs != 0 && !ferry_area_salvage_record(area, &work->record, &damaged, &work->error))
+        return false;
+    return !damaged ||
+           (work->runs != 0 && work->record.state == FERRY_CONSUMED &&
+            work->record.epoch == work->runs &&
+            strcmp(work->record.owner, work->agent->name) == 0) ||
+           ferry_area_read_record(area, &work->record, &work->error);
+}
+
 static void read_record(RecordWork *work, FerryArea *area)
 {
-    if (!ferry_area_read_record(area, &work->record, &work->error) ||
+    if (!read_slots(work, area) ||
         work->record.state != FERRY_SEALED || !work->check)
         return;
     g_autofree char *text = ferry_area_read_definition(area, &work->record, &work->error);
@@ -119,6 +134,13 @@ static RecordWork *new_work(AgentVm *vm, AgentRecordFn done, gpointer data)
 void agent_record_read(AgentVm *vm, AgentRecordFn done, gpointer data)
 {
     agent_worker_run(run, finished, new_work(vm, done, data));
+}
+
+void agent_record_read_running(AgentVm *vm, AgentRecordFn done, gpointer data)
+{
+    RecordWork *work = new_work(vm, done, data);
+    work->runs = hv_vm_epoch(vm->hv);
+    agent_worker_run(run, finished, work);
 }
 
 void agent_record_write(AgentVm *vm, const FerryRecord *record, uint64_t expected,

@@ -7,6 +7,7 @@ import subprocess
 
 from cases_agent import Killer
 from cluster import NODES, TOP, Skipped, Vm, wait_for
+from image import Image
 from phases import Phases
 
 KILL = "for pid in $(pidof {0}); do kill -9 $pid; done"
@@ -138,6 +139,20 @@ def test_agent_and_pager_killed_while_qemu_waits_for_a_page(cluster):
     wait_for("QEMU's main loop to wait for a page", lambda: waits_for_a_page(cluster, vm, node), 30)
     cluster.on(node, "sh", "-c", "kill -9 $(pidof vmferryd) $(pidof vmferry-pager)")
     wait_for("the VM to be adopted", lambda: cluster.show("paged").get("state") == "running", 60)
+    memory_is_whole(cluster, vm, vm.guest(), before, checksum)
+    shown = cluster.show("paged")
+    assert (shown["node"], shown["pid"]) == (node, pid), shown
+    vm.remove()
+
+
+def test_agent_killed_with_a_torn_record(cluster):
+    """The write that was to say RUNNING tore its slot: who runs the guest mends it."""
+    vm, node, before, checksum = half_loaded_vm(cluster, "paged")
+    pid = cluster.show("paged")["pid"]
+    area = Image(cluster.shared(vm.area))
+    area.flip(area.older_slot() + 100)
+    cluster.on(node, "sh", "-c", "kill -9 $(pidof vmferryd); pkill -CONT -x vmferry-pager")
+    wait_for("the VM to be adopted", lambda: cluster.show("paged").get("state") == "running", 30)
     memory_is_whole(cluster, vm, vm.guest(), before, checksum)
     shown = cluster.show("paged")
     assert (shown["node"], shown["pid"]) == (node, pid), shown
