@@ -20,18 +20,28 @@ void api_get_doctor(HttpRequest *request, const char *name)
 void api_get_nodes(HttpRequest *request, const char *name)
 {
     (void)name;
-    http_answer_json(request, MHD_HTTP_OK, agent_service_nodes(request->http->agent));
+    g_autoptr(GError) error = NULL;
+    json_t *nodes = agent_service_nodes(request->http->agent, &error);
+    if (nodes != NULL)
+        http_answer_json(request, MHD_HTTP_OK, nodes);
+    else
+        http_answer_error(request, error);
 }
 
 void api_get_node(HttpRequest *request, const char *name)
 {
-    json_t *nodes = agent_service_nodes(request->http->agent);
+    g_autoptr(GError) error = NULL;
+    json_t *nodes = agent_service_nodes(request->http->agent, &error);
     size_t index;
     json_t *node, *found = NULL;
     json_array_foreach (nodes, index, node)
         if (g_strcmp0(json_string_value(json_object_get(node, "name")), name) == 0)
             found = json_incref(node);
     json_decref(nodes);
+    if (error != NULL) {
+        http_answer_error(request, error);
+        return;
+    }
     if (found != NULL) {
         http_answer_json(request, MHD_HTTP_OK, found);
         return;

@@ -99,7 +99,7 @@ static void add_owner(Agent *agent, const char *name, json_t *problem)
 {
     json_t *vm = agent_service_vm(agent, name, NULL);
     json_t *cluster = agent_service_cluster(agent);
-    json_t *nodes = agent_service_nodes(agent);
+    json_t *nodes = agent_service_nodes(agent, NULL);
     const char *owner = json_string_value(json_object_get(vm, "node"));
     const char *local = json_string_value(json_object_get(cluster, "local_node"));
     size_t index;

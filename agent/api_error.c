@@ -18,6 +18,7 @@ static const Shown table[] = {
     [AGENT_ERROR_FAILED] = {500, "failed"},
     [AGENT_ERROR_UNAVAILABLE] = {503, "unavailable"},
     [AGENT_ERROR_TIMEOUT] = {504, "timeout"},
+    [AGENT_ERROR_NOT_JOINED] = {503, "not-joined"},
 };
 
 static const Shown *shown(const GError *error)

@@ -9,7 +9,12 @@
 void api_get_vms(HttpRequest *request, const char *name)
 {
     (void)name;
-    http_answer_json(request, MHD_HTTP_OK, agent_service_vms(request->http->agent));
+    g_autoptr(GError) error = NULL;
+    json_t *vms = agent_service_vms(request->http->agent, &error);
+    if (vms != NULL)
+        http_answer_json(request, MHD_HTTP_OK, vms);
+    else
+        http_answer_error(request, error);
 }
 
 void api_get_vm(HttpRequest *request, const char *name)

@@ -16,4 +16,5 @@ typedef enum {
     AGENT_ERROR_FAILED,       // 500: it was tried and failed; the message says what is left
     AGENT_ERROR_UNAVAILABLE,  // 503: no quorum, Pacemaker or the other node cannot be reached
     AGENT_ERROR_TIMEOUT,      // 504
+    AGENT_ERROR_NOT_JOINED,   // 503: this node has no part in the cluster now; nothing was touched
 } AgentErrorCode;

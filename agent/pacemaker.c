@@ -841,6 +841,17 @@ bool agent_pacemaker_connected(const AgentPacemaker *pacemaker)
     return pacemaker->connected;
 }
 
+bool agent_pacemaker_joined(const AgentPacemaker *pacemaker, const char *node)
+{
+    size_t index;
+    json_t *known;
+
+    json_array_foreach (pacemaker->snapshot ? pacemaker->snapshot->nodes : NULL, index, known)
+        if (g_strcmp0(json_string_value(json_object_get(known, "name")), node) == 0)
+            return json_is_true(json_object_get(known, "online"));
+    return false;
+}
+
 json_t *agent_pacemaker_resources(const AgentPacemaker *pacemaker)
 {
     return pacemaker->snapshot ? json_deep_copy(pacemaker->snapshot->resources) : json_array();

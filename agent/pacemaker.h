@@ -34,6 +34,9 @@ typedef struct {
 AgentPacemaker *agent_pacemaker_new(const AgentPacemakerEvents *events, gpointer data);
 void agent_pacemaker_free(AgentPacemaker *pacemaker);
 bool agent_pacemaker_connected(const AgentPacemaker *pacemaker);
+// Whether NODE, this one, is online by the last CIB seen, which is the cluster's then. Before that, it is
+// what the node had on its own disk, or empty, or without what the other nodes do.
+bool agent_pacemaker_joined(const AgentPacemaker *pacemaker, const char *node);
 
 // [{"name":"vm1","definition":"{...}","target_role":"Started|Stopped","managed":true}] for each
 // primitive of class ocf:vmferry:VirtualMachine, from the last CIB seen; new reference.

@@ -38,27 +38,23 @@ json_t *agent_service_cluster(Agent *agent)
     return cluster;
 }
 
-json_t *agent_service_nodes(Agent *agent)
+json_t *agent_service_nodes(Agent *agent, GError **error)
 {
-    return agent_status_nodes(agent);
+    return agent_status_known(agent, error) ? agent_status_nodes(agent) : NULL;
 }
 
-json_t *agent_service_vms(Agent *agent)
+json_t *agent_service_vms(Agent *agent, GError **error)
 {
-    return agent_status_vms(agent);
-}
-
-static void set_not_found(GError **error, const char *name)
-{
-    g_set_error(error, AGENT_ERROR, AGENT_ERROR_NOT_FOUND,
-                "there is no VM \"%s\"; `vmferry list` shows all", name);
+    return agent_status_known(agent, error) ? agent_status_vms(agent) : NULL;
 }
 
 json_t *agent_service_vm(Agent *agent, const char *name, GError **error)
 {
+    if (!agent_status_known(agent, error))
+        return NULL;
     json_t *vm = agent_status_vm(agent, name);
     if (vm == NULL)
-        set_not_found(error, name);
+        g_propagate_error(error, agent_status_no_vm(agent, name));
     return vm;
 }
 
@@ -122,15 +118,15 @@ static bool may_change(Agent *agent, const char *name, AgentReplyFn reply, gpoin
 {
     g_autoptr(GError) error = NULL;
     if (!agent_pacemaker_connected(agent->pacemaker)) {
-        g_set_error(&error, AGENT_ERROR, AGENT_ERROR_UNAVAILABLE,
+        g_set_error(&error, AGENT_ERROR, AGENT_ERROR_NOT_JOINED,
                     "%s: Pacemaker does not answer; is it running?", agent->name);
     } else if (!agent_cluster_quorate(agent->cluster)) {
-        g_set_error(&error, AGENT_ERROR, AGENT_ERROR_UNAVAILABLE,
+        g_set_error(&error, AGENT_ERROR, AGENT_ERROR_NOT_JOINED,
                     "%s has no quorum; bring more nodes online", agent->name);
-    } else if (name != NULL) {
+    } else if (agent_status_known(agent, &error) && name != NULL) {
         json_t *vm = agent_status_vm(agent, name);
         if (vm == NULL)
-            set_not_found(&error, name);
+            error = agent_status_no_vm(agent, name);
         json_decref(vm);
     }
     if (error == NULL)

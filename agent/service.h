@@ -22,9 +22,10 @@ AgentEvents *agent_events(Agent *agent);
 AgentJobs *agent_jobs(Agent *agent);
 
 json_t *agent_service_cluster(Agent *agent); // new reference
-json_t *agent_service_nodes(Agent *agent);   // new reference: array
-json_t *agent_service_vms(Agent *agent);     // new reference: array
-json_t *agent_service_vm(Agent *agent, const char *name, GError **error); // new reference
+// New references. AGENT_ERROR_NOT_JOINED: this node does not know the cluster's nodes and VMs yet.
+json_t *agent_service_nodes(Agent *agent, GError **error); // array
+json_t *agent_service_vms(Agent *agent, GError **error);   // array
+json_t *agent_service_vm(Agent *agent, const char *name, GError **error);
 // The unix socket of VM's serial console on this node; AGENT_ERROR_CONFLICT names the node that has
 // it. The caller frees.
 char *agent_service_console(Agent *agent, const char *name, GError **error);

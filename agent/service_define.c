@@ -177,11 +177,13 @@ static bool may_define(const Definition *work, GError **error)
     const char *name = work->definition->name;
     if (!agent_pacemaker_connected(work->agent->pacemaker) ||
         !agent_cluster_quorate(work->agent->cluster)) {
-        g_set_error(error, AGENT_ERROR, AGENT_ERROR_UNAVAILABLE,
+        g_set_error(error, AGENT_ERROR, AGENT_ERROR_NOT_JOINED,
                     "%s has no quorum or no Pacemaker; nothing can be defined now",
                     work->agent->name);
         return false;
     }
+    if (!agent_status_known(work->agent, error))
+        return false;
     if (work->update && work->previous == NULL) {
         g_set_error(error, AGENT_ERROR, AGENT_ERROR_NOT_FOUND,
                     "there is no VM \"%s\" to change; define it without update", name);
@@ -225,20 +227,6 @@ void agent_service_define(Agent *agent, const char *definition, size_t length, b
 
 // --- undefine and discard: nobody may run the VM ---
 
-// An online node of whose VMs nothing is known; the caller frees.
-static char *silent_node(Agent *agent)
-{
-    char *name = NULL;
-    size_t index;
-    json_t *nodes = agent_status_nodes(agent), *node;
-    json_array_foreach (nodes, index, node)
-        if (name == NULL && json_is_true(json_object_get(node, "online")) &&
-            !json_is_true(json_object_get(node, "agent")))
-            name = g_strdup(json_string_value(json_object_get(node, "name")));
-    json_decref(nodes);
-    return name;
-}
-
 static Definition *work_on_stopped(Agent *agent, const char *name, AgentReplyFn reply,
                                    gpointer data)
 {
@@ -249,11 +237,11 @@ static Definition *work_on_stopped(Agent *agent, const char *name, AgentReplyFn 
     json_t *vm = agent_status_vm(agent, name);
     const char *role = json_string_value(json_object_get(vm, "target_role"));
     if (definition == NULL)
-        error = g_error_new(AGENT_ERROR, AGENT_ERROR_NOT_FOUND, "there is no VM \"%s\"", name);
-    else if ((silent = silent_node(agent)) != NULL)
+        error = agent_status_no_vm(agent, name);
+    else if ((silent = agent_status_silent_node(agent)) != NULL)
         error = g_error_new(AGENT_ERROR, AGENT_ERROR_UNAVAILABLE,
-                            "%s is online, but its vmferryd does not answer: whether %s runs there "
-                            "is not known",
+                            "the vmferryd of %s does not answer, and the node is online or still to be "
+                            "fenced: whether %s runs there is not known",
                             silent, name);
     else if (owner != NULL || g_strcmp0(role, "Stopped") != 0)
         error = g_error_new(AGENT_ERROR, AGENT_ERROR_CONFLICT,
@@ -301,7 +289,7 @@ static bool throw_away(Definition *work, FerryArea *area)
 static void read_area(gpointer data)
 {
     Definition *work = data;
-    if (!storage_make_available(work->definition, true, &work->error))
+    if (!storage_make_area_available(work->definition, &work->error))
         return;
     g_autoptr(FerryArea) area = ferry_area_open(work->definition->state_area, &work->error);
     if (area == NULL ||

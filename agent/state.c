@@ -74,7 +74,9 @@ static void look_after_vms(Agent *agent)
     g_hash_table_iter_init(&iter, agent->vms);
     while (g_hash_table_iter_next(&iter, NULL, &vm))
         agent_load_settle(vm);
-    if (agent_pacemaker_connected(agent->pacemaker) && agent_cluster_quorate(agent->cluster))
+    if (agent_pacemaker_connected(agent->pacemaker) &&
+        agent_pacemaker_joined(agent->pacemaker, agent->name) &&
+        agent_cluster_quorate(agent->cluster))
         g_hash_table_foreach_remove(agent->vms, is_forgotten, agent);
 }
 

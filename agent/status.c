@@ -194,10 +194,46 @@ char *agent_status_owner_of(Agent *agent, const char *name)
     return node_with(agent, name, 0);
 }
 
+char *agent_status_silent_node(Agent *agent)
+{
+    char *silent = NULL;
+    size_t index;
+    json_t *nodes = agent_pacemaker_nodes(agent->pacemaker), *node;
+    json_array_foreach (nodes, index, node) {
+        const char *name = json_string_value(json_object_get(node, "name"));
+        bool up = json_is_true(json_object_get(node, "online")) ||
+                  json_is_true(json_object_get(node, "pending_fence"));
+        if (silent == NULL && up && !g_hash_table_contains(agent->peers, name))
+            silent = g_strdup(name);
+    }
+    json_decref(nodes);
+    return silent;
+}
+
 HvDefinition *agent_status_definition(Agent *agent, const char *name)
 {
     const char *text = agent_pacemaker_definition(agent->pacemaker, name);
     return text != NULL ? hv_definition_parse(text, NULL) : NULL;
+}
+
+bool agent_status_known(Agent *agent, GError **error)
+{
+    if (agent_pacemaker_joined(agent->pacemaker, agent->name))
+        return true;
+    g_set_error(error, AGENT_ERROR, AGENT_ERROR_NOT_JOINED,
+                "%s has not joined the cluster yet and knows none of its VMs; try again in some "
+                "seconds, or ask another node (where it stays so, `systemctl status pacemaker` there)",
+                agent->name);
+    return false;
+}
+
+GError *agent_status_no_vm(Agent *agent, const char *name)
+{
+    GError *error = NULL;
+    if (agent_status_known(agent, &error))
+        error = g_error_new(AGENT_ERROR, AGENT_ERROR_NOT_FOUND,
+                            "there is no VM \"%s\"; `vmferry list` shows all", name);
+    return error;
 }
 
 // --- saved memory of VMs that nobody runs ---
@@ -255,14 +291,17 @@ void agent_status_peek(Agent *agent)
 
 // --- the API's objects ---
 
+// Of one that no node has told to be running. SILENT: a node may run it that tells nothing.
 static const char *state_of_stopped(Agent *agent, const char *name, const char *target_role,
-                                    json_t *status)
+                                    json_t *status, bool silent)
 {
     const char *record = g_hash_table_lookup(agent->saved, name);
     if (record != NULL && strcmp(record, "sealed") == 0)
         return "saved";
     if (record != NULL && (strcmp(record, "quarantined") == 0 || strcmp(record, "damaged") == 0))
         return "failed";
+    if (silent)
+        return "unknown";
     bool wanted = target_role == NULL || strcmp(target_role, "Stopped") != 0;
     if (wanted && json_is_string(json_object_get(status, "error")))
         return "failed";
@@ -289,7 +328,7 @@ static json_t *newest_status(Agent *agent, const char *name, char **owner)
     return best;
 }
 
-static json_t *describe(Agent *agent, json_t *resource)
+static json_t *describe(Agent *agent, json_t *resource, bool silent)
 {
     const char *name = json_string_value(json_object_get(resource, "name"));
     const char *text = json_string_value(json_object_get(resource, "definition"));
@@ -304,7 +343,7 @@ static json_t *describe(Agent *agent, json_t *resource)
     json_object_set_new(object, "target_role", json_string(role != NULL ? role : "Started"));
     if (owner == NULL) {
         json_object_set_new(object, "state",
-                            json_string(state_of_stopped(agent, name, role, status)));
+                            json_string(state_of_stopped(agent, name, role, status, silent)));
         json_object_set_new(object, "pid", json_integer(0));
         json_object_set_new(object, "record_state", json_string(record ? record : "unknown"));
     }
@@ -320,11 +359,12 @@ static json_t *describe(Agent *agent, json_t *resource)
 json_t *agent_status_vms(Agent *agent)
 {
     json_t *resources = agent_pacemaker_resources(agent->pacemaker);
+    g_autofree char *silent = agent_status_silent_node(agent);
     json_t *vms = json_array();
     size_t index;
     json_t *resource;
     json_array_foreach (resources, index, resource)
-        json_array_append_new(vms, describe(agent, resource));
+        json_array_append_new(vms, describe(agent, resource, silent != NULL));
     json_decref(resources);
     return vms;
 }
@@ -333,7 +373,8 @@ json_t *agent_status_vm(Agent *agent, const char *name)
 {
     json_t *resources = agent_pacemaker_resources(agent->pacemaker);
     json_t *resource = find_named(resources, name);
-    json_t *vm = resource != NULL ? describe(agent, resource) : NULL;
+    g_autofree char *silent = agent_status_silent_node(agent);
+    json_t *vm = resource != NULL ? describe(agent, resource, silent != NULL) : NULL;
     json_decref(resources);
     return vm;
 }

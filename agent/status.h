@@ -18,6 +18,14 @@ char *agent_status_node_of(Agent *agent, const char *vm);
 // The node (this one included) on which VM runs or is paused; NULL = none. The caller frees.
 char *agent_status_owner_of(Agent *agent, const char *vm);
 
+// Whether Pacemaker here has told what VMs and nodes there are: not before this node has joined.
+// AGENT_ERROR_NOT_JOINED.
+bool agent_status_known(Agent *agent, GError **error);
+// Why there is no VM NAME: AGENT_ERROR_NOT_FOUND, or that it is not known here. The caller frees.
+GError *agent_status_no_vm(Agent *agent, const char *name);
+// A node that is online or still to be fenced, of whose VMs nothing is known: its vmferryd is silent. NULL =
+// none. The caller frees.
+char *agent_status_silent_node(Agent *agent);
 json_t *agent_status_nodes(Agent *agent);                 // new reference: the API's array
 json_t *agent_status_vm(Agent *agent, const char *name);  // new reference or NULL
 json_t *agent_status_vms(Agent *agent);                   // new reference: the API's array

@@ -95,14 +95,13 @@ static bool is_mounted_nowhere_else(const HvDefinition *definition, const HvStor
 static bool make_one_available(const HvDefinition *definition, const HvStorage *storage,
                                bool needs_identity, GError **error)
 {
-    switch (storage->type) {
-    case HV_STORAGE_DIRECTORY:
-        return check_directory(storage, error);
-    case HV_STORAGE_FILESYSTEM:
-        return is_mounted_nowhere_else(definition, storage, error);
-    default:
-        return make_device_available(storage, needs_identity, error);
-    }
+    bool available = storage->type == HV_STORAGE_DIRECTORY ? check_directory(storage, error)
+                     : storage->type == HV_STORAGE_FILESYSTEM
+                         ? is_mounted_nowhere_else(definition, storage, error)
+                         : make_device_available(storage, needs_identity, error);
+    if (!available)
+        g_prefix_error(error, "storage \"%s\": ", storage->name);
+    return available;
 }
 
 // Devices first: file systems are on them.
@@ -111,13 +110,20 @@ bool storage_make_available(const HvDefinition *definition, bool needs_identity,
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < definition->n_storage; i++) {
             const HvStorage *storage = &definition->storage[i];
-            if (hv_storage_is_block(storage) != (pass == 0) ||
-                make_one_available(definition, storage, needs_identity, error))
-                continue;
-            g_prefix_error(error, "storage \"%s\": ", storage->name);
-            return false;
+            if (hv_storage_is_block(storage) == (pass == 0) &&
+                !make_one_available(definition, storage, needs_identity, error))
+                return false;
         }
     return true;
+}
+
+bool storage_make_area_available(const HvDefinition *definition, GError **error)
+{
+    const HvStorage *storage =
+        definition->state_storage != NULL
+            ? hv_definition_storage(definition, definition->state_storage)
+            : NULL;
+    return storage == NULL || make_one_available(definition, storage, true, error);
 }
 
 // --- identity ---

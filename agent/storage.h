@@ -14,6 +14,8 @@
 // are read anew. Exclusive file systems are not mounted, and on other mounts of their devices it
 // says no. NEEDS_IDENTITY: every device has to have a recorded WWID, as before a VM runs.
 bool storage_make_available(const HvDefinition *definition, bool needs_identity, GError **error);
+// The same of the storage that the state area is on alone.
+bool storage_make_area_available(const HvDefinition *definition, GError **error);
 // The definition with the WWIDs and sizes that are missing in it, which has to be available. Where
 // BEFORE (may be NULL) has the same storage, its identity is kept: another LUN in its place is
 // refused later. New reference.

@@ -92,8 +92,7 @@ static GPtrArray *one_definition(Agent *agent, const char *name, GError **error)
 {
     HvDefinition *definition = agent_status_definition(agent, name);
     if (definition == NULL) {
-        g_set_error(error, AGENT_ERROR, AGENT_ERROR_NOT_FOUND,
-                    "there is no VM \"%s\"; `vmferry list` shows all", name);
+        g_propagate_error(error, agent_status_no_vm(agent, name));
         return NULL;
     }
     GPtrArray *definitions = g_ptr_array_new_with_free_func(unref);
@@ -267,8 +266,7 @@ void agent_service_storage(Agent *agent, const char *action, const char *vm, con
     g_autoptr(GError) error = NULL;
     g_autoptr(HvDefinition) definition = vm != NULL ? agent_status_definition(agent, vm) : NULL;
     if (vm != NULL && definition == NULL)
-        error = g_error_new(AGENT_ERROR, AGENT_ERROR_NOT_FOUND,
-                            "there is no VM \"%s\"; `vmferry list` shows all", vm);
+        error = agent_status_no_vm(agent, vm);
     g_auto(GStrv) nodes = error == NULL ? nodes_to_ask(agent, node, &error) : NULL;
     if (nodes == NULL || nodes[0] == NULL) {
         if (error == NULL)

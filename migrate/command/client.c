@@ -90,6 +90,16 @@ static bool is_reading(const HttpRequest *request)
     return request->method[0] == 'G';
 }
 
+// A node that has no part in the cluster now has touched nothing: the next one is asked.
+static bool has_not_joined(long status, const char *body)
+{
+    json_t *answer = status == 503 ? json_loads(body, 0, NULL) : NULL;
+    const char *code = json_string_value(json_object_get(json_object_get(answer, "error"), "code"));
+    bool apart = g_strcmp0(code, "not-joined") == 0;
+    json_decref(answer);
+    return apart;
+}
+
 // One round over the endpoints. ANYWHERE: a 404 sends to the next one, too.
 static json_t *ask(Client *client, const HttpRequest *request, bool anywhere, GError **error)
 {
@@ -102,13 +112,16 @@ static json_t *ask(Client *client, const HttpRequest *request, bool anywhere, GE
         long status = 0;
         HttpOutcome outcome =
             http_exchange(endpoint, client->token, request, &status, &body, &failure);
-        if (outcome == HTTP_ANSWERED && !(anywhere && status == 404))
+        bool apart = outcome == HTTP_ANSWERED && has_not_joined(status, body->str);
+        if (outcome == HTTP_ANSWERED && !apart && !(anywhere && status == 404))
             return understand(endpoint, status, body->str, error);
         if (outcome == HTTP_CUT && !is_reading(request)) {
             g_propagate_error(error, g_steal_pointer(&failure));
             return NULL;
         }
-        if (outcome == HTTP_ANSWERED) {
+        if (apart)
+            client_set_error(&failure, status, body->str);
+        if (outcome == HTTP_ANSWERED && !apart) {
             g_clear_error(&not_found);
             client_set_error(&not_found, status, body->str);
         } else if (unreachable == NULL) {

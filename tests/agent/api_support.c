@@ -89,15 +89,26 @@ json_t *agent_service_cluster(Agent *agent)
     return json_pack("{s:s, s:s}", "name", "lab", "local_node", "n1");
 }
 
-json_t *agent_service_nodes(Agent *agent)
+static bool has_joined(const Agent *agent, GError **error)
 {
-    (void)agent;
+    if (!agent->apart)
+        return true;
+    g_set_error(error, AGENT_ERROR, AGENT_ERROR_NOT_JOINED, "n1 has not joined the cluster yet");
+    return false;
+}
+
+json_t *agent_service_nodes(Agent *agent, GError **error)
+{
+    if (!has_joined(agent, error))
+        return NULL;
     return json_pack("[{s:s, s:n}, {s:s, s:s}]", "name", "n1", "address", "name", "n2", "address",
                      "10.77.0.12:7791");
 }
 
-json_t *agent_service_vms(Agent *agent)
+json_t *agent_service_vms(Agent *agent, GError **error)
 {
+    if (!has_joined(agent, error))
+        return NULL;
     return json_pack("[o, o]", agent_service_vm(agent, "here", NULL),
                      agent_service_vm(agent, "there", NULL));
 }

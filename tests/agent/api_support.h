@@ -14,6 +14,7 @@ struct Agent {
     AgentJobs *jobs;
     char *asked;        // the last call, as text
     GError *refuse;     // what to reply with, NULL: a result
+    bool apart;         // it has not joined the cluster
     bool later;         // keep the reply until agent_test_reply
     AgentReplyFn reply; // the one that was kept
     gpointer reply_data;

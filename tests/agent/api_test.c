@@ -155,13 +155,22 @@ static void test_errors(Server *server, gconstpointer data)
         {AGENT_ERROR_INVALID, 400, "invalid"},   {AGENT_ERROR_NOT_FOUND, 404, "not-found"},
         {AGENT_ERROR_CONFLICT, 409, "conflict"}, {AGENT_ERROR_REFUSED, 422, "refused"},
         {AGENT_ERROR_FAILED, 500, "failed"},     {AGENT_ERROR_UNAVAILABLE, 503, "unavailable"},
-        {AGENT_ERROR_TIMEOUT, 504, "timeout"},
+        {AGENT_ERROR_TIMEOUT, 504, "timeout"},   {AGENT_ERROR_NOT_JOINED, 503, "not-joined"},
     };
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_clear_error(&server->agent.refuse);
         server->agent.refuse = g_error_new(AGENT_ERROR, cases[i].code, "n2: \xff no");
         assert_problem(server, "POST", "/v1/vms/a/start", NULL, cases[i].status, cases[i].name);
     }
+}
+
+static void test_not_joined(Server *server, gconstpointer data)
+{
+    (void)data;
+    server->agent.apart = true;
+    assert_problem(server, "GET", "/v1/vms", NULL, 503, "not-joined");
+    assert_problem(server, "GET", "/v1/nodes", NULL, 503, "not-joined");
+    assert_problem(server, "GET", "/v1/nodes/n2", NULL, 503, "not-joined");
 }
 
 int main(int argc, char **argv)
@@ -173,6 +182,7 @@ int main(int argc, char **argv)
         {"/api/asked", test_asked}, {"/api/refused-before", test_refused_before},
         {"/api/paths", test_paths}, {"/api/looked-at", test_looked_at},
         {"/api/jobs", test_jobs},   {"/api/errors", test_errors},
+        {"/api/not-joined", test_not_joined},
     };
     g_test_init(&argc, &argv, NULL);
     for (size_t i = 0; i < G_N_ELEMENTS(tests); i++)

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What happens by itself: a node without power, a QEMU that dies, a network that is cut."""
 
+import json
+import os
 import time
 
-from cluster import Vm, wait_for
+from cluster import NODES, Vm, wait_for
 from faults import Injector, watched_vm
 
 
@@ -26,6 +28,41 @@ def test_power_cut(cluster):
                     cluster.node_of("survivor"), 90)
     print(f"  power cut of {lost}: up again on {node} after {time.monotonic() - cut:.1f} s")
     assert boot_of(vm) != boot
+    cluster.wait_online()
+    vm.remove()
+
+
+def listed_by(cluster, node):
+    """The names of the VMs; None where it does not answer or says that it has not joined."""
+    url = os.environ["VMFERRY_URL"].split(",")[NODES.index(node)]
+    answer = cluster.vmferry("--json", "--url", url, "list", check=False)
+    if answer.returncode == 0:
+        return [vm["name"] for vm in json.loads(answer.stdout)]
+    code = json.loads(answer.stdout)["error"]["code"]
+    assert code in ("unreachable", "unavailable"), answer
+    return None
+
+
+def test_node_that_comes_back_knows_the_vms_or_says_so(cluster):
+    """The one that is asked first; a list without them would be read as their loss."""
+    def where():
+        shown = cluster.show("known")
+        return shown["node"] or shown["state"]
+
+    vm = Vm(cluster, "known").define()
+    if cluster.node_of("known") == NODES[0]:
+        cluster.vmferry("migrate", "known", "--to", NODES[1])
+    node = cluster.node_of("known")
+    cluster.lab("kill", NODES[0])
+    silent = 0
+    end = time.monotonic() + 90
+    while (names := listed_by(cluster, NODES[0])) is None:
+        assert (found := where()) in (node, "unknown"), (found, cluster.json("node"), cluster.show("known"))
+        assert time.monotonic() < end, f"{NODES[0]} did not come back"
+        silent += 1
+    assert silent > 0 and names == ["known"], names
+    while (found := where()) != node:
+        assert found == "unknown" and time.monotonic() < end, found
     cluster.wait_online()
     vm.remove()
 

@@ -5,7 +5,7 @@ import os
 import unittest
 
 from case import CommandCase
-from fake_api import Handler
+from fake_api import Handler, error
 
 LIST = {"GET /v1/vms": (200, [])}
 DISCARD = {"POST /v1/vms/a/discard": (200, {})}
@@ -47,6 +47,18 @@ class Endpoints(CommandCase):
         first, second = self.api(), self.api({"GET /v1/vms/a": (200, {})})
         self.expect(self.run_command("show", "a", "--url", first.url + "," + second.url), 3)
         self.assertEqual(second.asked(), [])
+
+    def test_node_that_has_not_joined_is_passed_over(self):
+        apart = (503, error("not-joined", "n1 has not joined the cluster yet"))
+        first = self.api({"GET /v1/vms": apart, "POST /v1/vms/a/discard": apart})
+        second = self.api({**LIST, **DISCARD})
+        for args in (["list"], ["discard", "a"]):
+            self.expect(self.run_command(*args, "--url", first.url + "," + second.url), 0)
+        self.assertEqual(second.asked(), ["GET /v1/vms", "POST /v1/vms/a/discard"])
+        result = self.expect(self.run_command("list", "--url", first.url + "," + self.dead_url()), 1)
+        self.assertIn("no node is left to ask; n1 has not joined the cluster yet", result.stderr)
+        self.assertEqual(self.expect(self.ask(first, "list"), 1).stderr,
+                         "vmferry: n1 has not joined the cluster yet\n")
 
     def test_unix_socket_gets_no_token(self):
         api = self.api(LIST, socket=os.path.join(self.dir, "api.sock"))

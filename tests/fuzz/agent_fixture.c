@@ -156,6 +156,13 @@ bool agent_pacemaker_connected(const AgentPacemaker *pacemaker)
     return true;
 }
 
+bool agent_pacemaker_joined(const AgentPacemaker *pacemaker, const char *node)
+{
+    (void)pacemaker;
+    (void)node;
+    return true;
+}
+
 json_t *agent_pacemaker_resources(const AgentPacemaker *pacemaker)
 {
     (void)pacemaker;

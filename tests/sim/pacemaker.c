@@ -671,6 +671,13 @@ bool agent_pacemaker_connected(const AgentPacemaker *pacemaker)
     return true;
 }
 
+bool agent_pacemaker_joined(const AgentPacemaker *pacemaker, const char *node)
+{
+    (void)pacemaker;
+    (void)node;
+    return true;
+}
+
 uint64_t agent_pacemaker_epoch(const AgentPacemaker *pacemaker, const char *name)
 {
     (void)pacemaker;
