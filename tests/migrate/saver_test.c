@@ -55,9 +55,13 @@ static void test_nice(Saver *f, gconstpointer data)
     g_autofree char *path = g_strdup_printf("/proc/%d/task", f->pid);
     g_autoptr(GDir) tasks = g_dir_open(path, 0, &error);
     g_assert_no_error(error);
-    int own = getpriority(PRIO_PROCESS, 0), threads = 0;
+    int threads = 0;
+    if (getpriority(PRIO_PROCESS, 0) > NICE) {
+        g_test_skip("the test itself is nicer");
+        return;
+    }
     for (const char *id; (id = g_dir_read_name(tasks)) != NULL; threads++)
-        g_assert_cmpint(getpriority(PRIO_PROCESS, (id_t)strtoul(id, NULL, 10)), ==, MAX(own, NICE));
+        g_assert_cmpint(getpriority(PRIO_PROCESS, (id_t)strtoul(id, NULL, 10)), ==, NICE);
     g_assert_cmpint(threads, >, 2); // reader, writers, the one that waits for the agent's end
 }
 
