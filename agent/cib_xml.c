@@ -471,6 +471,8 @@ static void add_meta(xmlNode *primitive, const char *resource, bool started, boo
         {"resource-stickiness", STICKINESS},
         {"migration-threshold", MIGRATION_THRESHOLD},
         {"failure-timeout", FAILURE_TIMEOUT},
+        // Of a node that was fenced by its storage and comes back, its stale copy goes, not the VM.
+        {"multiple-active", "stop_unexpected"},
         {"target-role", started ? "Started" : "Stopped"},
     };
     xmlNode *meta = add(primitive, "meta_attributes");

@@ -37,10 +37,10 @@ bool agent_load_pending(const AgentVm *vm)
 static void looked_again(AgentVm *vm, const FerryRecord *record, const GError *error,
                          gpointer data)
 {
-    (void)record;
-    (void)error;
     (void)data;
     vm->settling = false;
+    if (error == NULL)
+        agent_vm_check_right(vm, record);
 }
 
 static void settled(AgentVm *vm, const FerryRecord *record, const GError *error, gpointer data)

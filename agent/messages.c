@@ -298,6 +298,7 @@ static void on_joined(const char *node, gpointer data)
     Agent *agent = data;
     g_info("agent of %s joined", node);
     agent_status_changed(agent);
+    agent_vm_check_rights(agent);
     if (agent->ready)
         agent_vm_settle_adopted(agent);
 }
@@ -339,6 +340,7 @@ static void on_left(const char *node, AgentLeftReason reason, gpointer data)
     if (lost)
         g_hash_table_replace(agent->lost, g_strdup(node), g_memdup2(&now_ms, sizeof now_ms));
     forget_node(agent, node, reason);
+    agent_vm_check_rights(agent);
 }
 
 static void on_quorum(bool quorate, gpointer data)

@@ -79,8 +79,8 @@ char **storage_device_paths(const char *wwid)
 
 // --- one device of several paths ---
 
-// A path that does not run would answer late or never.
-static void read_size_anew(const char *path)
+// The kernel reads the size and the identity anew. A path that does not run would answer late or never.
+static void rescan(const char *path)
 {
     g_autofree char *state = attribute(path, "device/state");
     g_autofree char *file =
@@ -129,10 +129,23 @@ static void resize_map(const char *map, const char *path)
         run_quietly(argv);
 }
 
+// A device that is new to the kernel may be there before its identity is: the target answers the first
+// question with a reset that has occurred.
+static char *wwid_in_time(const char *path)
+{
+    gint64 end_us = g_get_monotonic_time() + (gint64)storage_patience_ms * 1000;
+    char *wwid;
+    while ((wwid = storage_device_wwid(path)) == NULL && g_get_monotonic_time() < end_us) {
+        g_usleep(LOOK_MS * 1000);
+        rescan(path);
+    }
+    return wwid;
+}
+
 // The paths are of one LUN, or the target's portals are not of one target.
 static char *common_wwid(char *const *paths, GError **error)
 {
-    g_autofree char *wwid = storage_device_wwid(paths[0]);
+    g_autofree char *wwid = wwid_in_time(paths[0]);
     if (wwid == NULL) {
         storage_refuse(error,
                        "%s has no WWID: the target does not tell what it is (VPD page 0x83), and "
@@ -141,7 +154,7 @@ static char *common_wwid(char *const *paths, GError **error)
         return NULL;
     }
     for (char *const *path = paths + 1; *path != NULL; path++) {
-        g_autofree char *other = storage_device_wwid(*path);
+        g_autofree char *other = wwid_in_time(*path);
         if (g_strcmp0(wwid, other) == 0)
             continue;
         storage_refuse(
@@ -160,7 +173,7 @@ bool storage_device_choose(char *const *paths, StorageDevice *device, GError **e
     if (wwid == NULL)
         return false;
     for (char *const *path = paths; *path != NULL; path++)
-        read_size_anew(*path);
+        rescan(*path);
     g_autofree char *map = map_of(wwid);
     if (map == NULL && paths[1] != NULL)
         map = make_map(wwid, paths);

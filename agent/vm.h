@@ -118,6 +118,11 @@ void agent_vm_leftover_exited(AgentVm *vm); // QEMU ended in AGENT_VM_UNKNOWN
 // Asks the targets of VMs that were found paused behind a sealed image. Needs the cluster.
 void agent_vm_settle_adopted(Agent *agent);
 
+// After a change of the membership: VMs that run here and were started elsewhere meanwhile are ended. The
+// second is for one whose record was just read.
+void agent_vm_check_rights(Agent *agent);
+void agent_vm_check_right(AgentVm *vm, const FerryRecord *record);
+
 // The record, off the main loop. RECORD and ERROR are borrowed.
 typedef void (*AgentRecordFn)(AgentVm *vm, const FerryRecord *record, const GError *error,
                               gpointer data);

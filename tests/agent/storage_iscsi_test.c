@@ -3,6 +3,7 @@
 // behind of what failed.
 #include "agent/storage.h"
 #include "agent/storage_iscsi.h"
+#include "agent/storage_tool.h"
 #include "hvcore/storage_path.h"
 #include "tests/agent/storage_fixture.h"
 
@@ -94,6 +95,19 @@ static void test_paths_to_different_luns(Fixture *fixture, gconstpointer unused)
     fixture_lun(fixture, "10.1.0.9:3260", 2, "sdb", "naa.600b", 64);
     fixture_assert_refused(TWO(KNOWN), "lead to different LUNs: sda is 3600a, sdb is 3600b");
     assert_untouched(fixture);
+}
+
+// The kernel has the disk already, and does not know yet which it is.
+static void test_identity_comes_late(Fixture *fixture, gconstpointer unused)
+{
+    (void)unused;
+    storage_patience_ms = 60 * 1000;
+    fixture_lun(fixture, "10.0.0.9:3260", 1, "sda", "naa.600a", 64);
+    fixture_lun(fixture, "10.1.0.9:3260", 2, "sdb", "naa.600a", 64);
+    fixture_write(fixture, "late/sdb", "");
+    assert_available(TWO(KNOWN));
+    g_autofree char *device = fixture_device_of_link();
+    g_assert_cmpstr(device, ==, "dm-0");
 }
 
 static void test_unreachable_portal(Fixture *fixture, gconstpointer unused)
@@ -401,6 +415,7 @@ int main(int argc, char **argv)
     ADD("no-multipath-device", test_no_multipath_device);
     ADD("one-of-two-portals", test_one_of_two_portals);
     ADD("different-luns", test_paths_to_different_luns);
+    ADD("identity-comes-late", test_identity_comes_late);
     ADD("unreachable", test_unreachable_portal);
     ADD("another-lun", test_another_lun);
     ADD("too-small", test_too_small);
