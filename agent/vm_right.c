@@ -3,6 +3,8 @@
 // later with a QEMU whose VM runs elsewhere: storage refuses what that one writes, and here it is ended.
 #include "agent/vm.h"
 
+#include "agent/load.h"
+
 #include <string.h>
 
 // An older copy in the area's place has an older epoch; what is under way in a move is not RUNNING.
@@ -21,6 +23,7 @@ void agent_vm_check_right(AgentVm *vm, const FerryRecord *record)
                      "%s was started on %s (epoch %" G_GUINT64_FORMAT ") while %s stood still or was cut "
                      "off: the copy here (epoch %" G_GUINT64_FORMAT ") is ended",
                      vm->name, record->owner, record->epoch, vm->agent->name, hv_vm_epoch(vm->hv));
+    g_clear_pointer(&vm->load, agent_load_free);
     agent_vm_set_state(vm, AGENT_VM_UNKNOWN); // its end is no failure that Pacemaker has to know of
     if (!hv_vm_kill(vm->hv, &error))
         g_warning("VM %s: %s", vm->name, error->message);
