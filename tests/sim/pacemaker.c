@@ -393,6 +393,20 @@ static bool fence_the_lost(View *view)
     return lost;
 }
 
+// A source that had no quorum any more has stopped, and what it was moving may have arrived: Pacemaker takes
+// a stop after a migrate_to for the end of the move, so that the VM is active at the target.
+static void learn_of_moves(const View *view)
+{
+    for (unsigned i = 0; i < view->n; i++) {
+        SimLrm *lrm = &view->member[i]->lrm;
+        if (lrm->active || lrm->target == NULL || lrm->op != NULL)
+            continue;
+        if (is_member(view, lrm->target) && !lrm->target->lrm.active)
+            suspect_target(view->member[i]);
+        lrm->target = NULL;
+    }
+}
+
 static bool busy(const View *view)
 {
     for (unsigned i = 0; i < view->n; i++)
@@ -499,9 +513,12 @@ static void think_as(const SimNode *dc)
     for (unsigned i = 0; i < view.n; i++)
         if (!view.member[i]->on) // not noticed yet
             return;
-    if (!view.quorate)
+    if (!view.quorate) {
         stop_without_quorum(&view);
-    else if (!fence_the_lost(&view) && !busy(&view) && !probe(&view) && !recover(&view))
+        return;
+    }
+    learn_of_moves(&view);
+    if (!fence_the_lost(&view) && !busy(&view) && !probe(&view) && !recover(&view))
         place(&view);
 }
 

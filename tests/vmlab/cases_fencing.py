@@ -150,7 +150,6 @@ def thawed_node(cluster, vm, watcher, boot, numbers):
     print(f"  {lost} was thawed after {thawed - begin:.0f} s, its copy ended {ended:.1f} s later: {later} records of "
           f"{boots} boots, none of {lost}'s after the takeover; {said}", flush=True)
     cluster.lab("kill", lost)  # what its watchdog does: docs/FENCING.md
-    wait_for(f"{lost} to be fenced", lambda: fencings(cluster, lost, node) > 1, FENCE_SECONDS, 1)
     cluster.lab("start", lost)
     cluster.wait_online()
 
