@@ -30,6 +30,14 @@ def status_of(pid):
         return {key: value.strip() for key, value in (line.split(":", 1) for line in file)}
 
 
+def parent(pid):
+    """Of a process, or None where there is none (any more)."""
+    try:
+        return int(status_of(pid)["PPid"])
+    except OSError:
+        return None
+
+
 def targets_of(pid):
     """What its descriptors are."""
     found = []
@@ -51,6 +59,13 @@ def namespace(pid):
 def program(pid):
     found = arguments(pid)
     return os.path.basename(found[0]) if found else ""
+
+
+def is_stopped(pid):
+    try:
+        return status_of(pid)["State"].startswith("T")
+    except OSError:
+        return False
 
 
 def qemu_of(argv):
@@ -93,7 +108,9 @@ class Machines:
         return self.nodes.get(space)
 
     def find(self, node, wanted, vm=None):
-        """Pids in NODE of a program ("vmferryd", "vmferry-saver", "vmferry-pager"), or of "qemu"."""
+        """Pids in NODE of a program ("vmferryd", "vmferry-saver", "vmferry-pager"), or of "qemu".
+
+        A child that is about to become another program still has its parent's arguments: it is left out."""
         self.refresh()
         found = []
         for pid in pids():
@@ -106,7 +123,13 @@ class Machines:
                 good = argv and os.path.basename(argv[0]) == wanted
             if good:
                 found.append(pid)
-        return found
+        return [pid for pid in found if parent(pid) not in found]
+
+    def stopped(self, node):
+        """What stands still in NODE by SIGSTOP: its pid and its arguments."""
+        self.refresh()
+        return [(pid, arguments(pid)) for pid in pids()
+                if self.nodes.get(namespace(pid)) == node and is_stopped(pid)]
 
     def root(self, node):
         """The node's root directory."""
