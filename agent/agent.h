@@ -31,7 +31,7 @@ struct Agent {
     GHashTable *calls;     // id -> call that waits for a reply of another node
     GHashTable *migrates;  // VM -> move an admin asked for on this node
     GHashTable *preferences; // VM -> sweeps since when nobody needs its constraint
-    GHashTable *defining; // VMs that are being defined or changed
+    GHashTable *changing; // VMs that are being defined, discarded or undefined
     GHashTable *peeking; // VMs whose record is being looked at for that
     GHashTable *saved;     // VM -> record state last seen on storage, while nobody runs it
     FerryOverhead overhead; // of lazy moves away from this node, for VMs that have not moved yet

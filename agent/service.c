@@ -113,17 +113,11 @@ static void end_empty(const GError *error, gpointer data)
     json_decref(result);
 }
 
-// Every change needs the VM, quorum and Pacemaker; says so before anything is touched.
+// Says so before anything is touched.
 static bool may_change(Agent *agent, const char *name, AgentReplyFn reply, gpointer data)
 {
     g_autoptr(GError) error = NULL;
-    if (!agent_pacemaker_connected(agent->pacemaker)) {
-        g_set_error(&error, AGENT_ERROR, AGENT_ERROR_NOT_JOINED,
-                    "%s: Pacemaker does not answer; is it running?", agent->name);
-    } else if (!agent_cluster_quorate(agent->cluster)) {
-        g_set_error(&error, AGENT_ERROR, AGENT_ERROR_NOT_JOINED,
-                    "%s has no quorum; bring more nodes online", agent->name);
-    } else if (agent_status_known(agent, &error) && name != NULL) {
+    if (agent_status_changeable(agent, &error) && name != NULL) {
         json_t *vm = agent_status_vm(agent, name);
         if (vm == NULL)
             error = agent_status_no_vm(agent, name);

@@ -18,7 +18,7 @@ typedef struct {
     HvDefinition *previous; // update: what the CIB has now
     bool update;
     bool start;
-    bool alone;   // in the agent's table of what is being defined
+    bool alone;   // in the agent's table of what is being changed
     bool discard; // storage work: throw saved memory away
     bool damaged; // RECORD may not be the newest
     uint64_t newest; // epoch that the cluster has seen
@@ -31,7 +31,7 @@ typedef struct {
 static void end(Definition *work, json_t *result, const GError *error)
 {
     if (work->alone)
-        g_hash_table_remove(work->agent->defining, work->definition->name);
+        g_hash_table_remove(work->agent->changing, work->definition->name);
     work->reply(result, error, work->data);
     json_decref(result);
     hv_definition_unref(work->definition);
@@ -131,15 +131,16 @@ static void storage_prepared(gpointer data)
                                !hv_definition_is_exclusive(work->definition), done, work);
 }
 
-// Two at once would both find the area blank, and the one that Pacemaker refuses could have it.
+// Two definitions at once would both find the area blank, and the one that Pacemaker refuses could have it.
+// And what is only being undefined is not forgotten yet: the links to its storage stay.
 static bool is_alone(Definition *work, GError **error)
 {
     const char *name = work->definition->name;
-    work->alone = g_hash_table_add(work->agent->defining, g_strdup(name));
+    work->alone = g_hash_table_add(work->agent->changing, g_strdup(name));
     if (!work->alone)
         g_set_error(error, AGENT_ERROR, AGENT_ERROR_CONFLICT,
-                    "%s is being defined by an earlier request; see what comes of it with "
-                    "`vmferry show %s`",
+                    "%s is being defined, discarded or undefined by an earlier request; see what comes of "
+                    "it with `vmferry show %s`",
                     name, name);
     return work->alone;
 }
@@ -175,14 +176,7 @@ static bool stays_movable(const Definition *work, GError **error)
 static bool may_define(const Definition *work, GError **error)
 {
     const char *name = work->definition->name;
-    if (!agent_pacemaker_connected(work->agent->pacemaker) ||
-        !agent_cluster_quorate(work->agent->cluster)) {
-        g_set_error(error, AGENT_ERROR, AGENT_ERROR_NOT_JOINED,
-                    "%s has no quorum or no Pacemaker; nothing can be defined now",
-                    work->agent->name);
-        return false;
-    }
-    if (!agent_status_known(work->agent, error))
+    if (!agent_status_changeable(work->agent, error))
         return false;
     if (work->update && work->previous == NULL) {
         g_set_error(error, AGENT_ERROR, AGENT_ERROR_NOT_FOUND,
@@ -227,39 +221,46 @@ void agent_service_define(Agent *agent, const char *definition, size_t length, b
 
 // --- undefine and discard: nobody may run the VM ---
 
+static bool is_stopped(Agent *agent, const char *name, GError **error)
+{
+    g_autofree char *silent = agent_status_silent_node(agent);
+    g_autofree char *owner = agent_status_owner_of(agent, name);
+    json_t *vm = agent_status_vm(agent, name);
+    const char *role = json_string_value(json_object_get(vm, "target_role"));
+    bool stopped = owner == NULL && g_strcmp0(role, "Stopped") == 0;
+    json_decref(vm);
+    if (silent != NULL)
+        g_set_error(error, AGENT_ERROR, AGENT_ERROR_UNAVAILABLE,
+                    "the vmferryd of %s does not answer, and the node is online or still to be "
+                    "fenced: whether %s runs there is not known",
+                    silent, name);
+    else if (!stopped)
+        g_set_error(error, AGENT_ERROR, AGENT_ERROR_CONFLICT, "%s %s%s; `vmferry stop %s` first", name,
+                    owner != NULL ? "runs on " : "is meant to run", owner != NULL ? owner : "", name);
+    return silent == NULL && stopped;
+}
+
 static Definition *work_on_stopped(Agent *agent, const char *name, AgentReplyFn reply,
                                    gpointer data)
 {
     g_autoptr(GError) error = NULL;
-    g_autofree char *owner = agent_status_owner_of(agent, name);
-    g_autofree char *silent = NULL;
-    HvDefinition *definition = agent_status_definition(agent, name);
-    json_t *vm = agent_status_vm(agent, name);
-    const char *role = json_string_value(json_object_get(vm, "target_role"));
-    if (definition == NULL)
+    g_autoptr(HvDefinition) definition = agent_status_definition(agent, name);
+    if (agent_status_changeable(agent, &error) && definition == NULL)
         error = agent_status_no_vm(agent, name);
-    else if ((silent = agent_status_silent_node(agent)) != NULL)
-        error = g_error_new(AGENT_ERROR, AGENT_ERROR_UNAVAILABLE,
-                            "the vmferryd of %s does not answer, and the node is online or still to be "
-                            "fenced: whether %s runs there is not known",
-                            silent, name);
-    else if (owner != NULL || g_strcmp0(role, "Stopped") != 0)
-        error = g_error_new(AGENT_ERROR, AGENT_ERROR_CONFLICT,
-                            "%s %s%s; `vmferry stop %s` first", name,
-                            owner != NULL ? "runs on " : "is meant to run",
-                            owner != NULL ? owner : "", name);
-    json_decref(vm);
-    if (error != NULL) {
-        if (definition != NULL)
-            hv_definition_unref(definition);
+    if (error != NULL || !is_stopped(agent, name, &error)) {
         reply(NULL, error, data);
         return NULL;
     }
     Definition *work = g_new0(Definition, 1);
-    *work = (Definition){
-        .agent = agent, .definition = definition, .reply = reply, .data = data};
-    work->newest = agent_pacemaker_epoch(agent->pacemaker, name);
-    return work;
+    *work = (Definition){.agent = agent,
+                         .definition = g_steal_pointer(&definition),
+                         .newest = agent_pacemaker_epoch(agent->pacemaker, name),
+                         .reply = reply,
+                         .data = data};
+    if (is_alone(work, &error))
+        return work;
+    end(work, NULL, error);
+    return NULL;
 }
 
 static bool is_older_copy(const Definition *work)

@@ -28,7 +28,7 @@ void agent_state_init(Agent *agent)
     agent->lost = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     agent->migrates = g_hash_table_new(g_str_hash, g_str_equal);
     agent->preferences = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    agent->defining = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    agent->changing = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     agent->peeking = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     agent->saved = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     g_queue_init(&agent->deferred);
@@ -44,7 +44,7 @@ void agent_state_clear(Agent *agent)
     g_hash_table_unref(agent->lost);
     g_hash_table_unref(agent->migrates);
     g_hash_table_unref(agent->preferences);
-    g_hash_table_unref(agent->defining);
+    g_hash_table_unref(agent->changing);
     g_hash_table_unref(agent->peeking);
     g_hash_table_unref(agent->saved);
     g_queue_clear_full(&agent->deferred, status_free);
@@ -58,7 +58,7 @@ static gboolean is_forgotten(gpointer name, gpointer value, gpointer data)
     const AgentVm *vm = value;
     Agent *agent = data;
     g_autoptr(HvDefinition) definition = agent_status_definition(agent, name);
-    return definition == NULL && !g_hash_table_contains(agent->defining, name) &&
+    return definition == NULL && !g_hash_table_contains(agent->changing, name) &&
            vm->state == AGENT_VM_ABSENT && vm->hv == NULL &&
            vm->writes == 0 && vm->mounts == 0 && !vm->giving_back && !hv_filesystems_held(name) &&
            g_queue_is_empty((GQueue *)&vm->starts) &&

@@ -227,6 +227,19 @@ bool agent_status_known(Agent *agent, GError **error)
     return false;
 }
 
+bool agent_status_changeable(Agent *agent, GError **error)
+{
+    if (!agent_pacemaker_connected(agent->pacemaker))
+        g_set_error(error, AGENT_ERROR, AGENT_ERROR_NOT_JOINED,
+                    "%s: Pacemaker does not answer; is it running?", agent->name);
+    else if (!agent_cluster_quorate(agent->cluster))
+        g_set_error(error, AGENT_ERROR, AGENT_ERROR_NOT_JOINED,
+                    "%s has no quorum; bring more nodes online", agent->name);
+    else
+        return agent_status_known(agent, error);
+    return false;
+}
+
 GError *agent_status_no_vm(Agent *agent, const char *name)
 {
     GError *error = NULL;

@@ -21,6 +21,9 @@ char *agent_status_owner_of(Agent *agent, const char *vm);
 // Whether Pacemaker here has told what VMs and nodes there are: not before this node has joined.
 // AGENT_ERROR_NOT_JOINED.
 bool agent_status_known(Agent *agent, GError **error);
+// Whether anything of the cluster may be changed from here: Pacemaker answers, there is quorum, and what there is
+// is known. AGENT_ERROR_NOT_JOINED.
+bool agent_status_changeable(Agent *agent, GError **error);
 // Why there is no VM NAME: AGENT_ERROR_NOT_FOUND, or that it is not known here. The caller frees.
 GError *agent_status_no_vm(Agent *agent, const char *name);
 // A node that is online or still to be fenced, of whose VMs nothing is known: its vmferryd is silent. NULL =
