@@ -122,6 +122,7 @@ def test_reservation_stops_a_thawed_node(cluster):
         thawed_node(cluster, vm, watcher, boot, numbers)
     finally:
         power_again(cluster)
+        cluster.vmferry("storage", "login", vm.name)  # a node that has just booted has none of them
         clear_reservations(cluster, numbers)
     vm.remove()
 
@@ -149,8 +150,10 @@ def thawed_node(cluster, vm, watcher, boot, numbers):
     assert boots == 2 and later > records
     print(f"  {lost} was thawed after {thawed - begin:.0f} s, its copy ended {ended:.1f} s later: {later} records of "
           f"{boots} boots, none of {lost}'s after the takeover; {said}", flush=True)
+    before = cluster.boot_id(lost)
     cluster.lab("kill", lost)  # what its watchdog does: docs/FENCING.md
     cluster.lab("start", lost)
+    cluster.wait_rebooted(lost, before)
     cluster.wait_online()
 
 
@@ -213,8 +216,8 @@ def lost_lun(cluster, device):
     print("  " + cluster.on(lost, "sbd", "-d", device, "list").stdout.strip().replace("\n", "; "))
     begin = time.monotonic()
     cluster.lab("cut", lost)
-    wait_for(f"{lost} to reset itself", lambda: cluster.boot_id(lost) != before, FENCE_SECONDS, 2)
-    print(f"  {lost} without LUN and cluster was reset after {time.monotonic() - begin:.0f} s")
+    cluster.wait_rebooted(lost, before)
+    print(f"  {lost} without LUN and cluster was up again after {time.monotonic() - begin:.0f} s")
     booted_elsewhere(cluster, vm, boot, lost, begin)
     cluster.lab("heal", lost)
     cluster.wait_online()

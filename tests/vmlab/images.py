@@ -25,6 +25,7 @@ from pathlib import Path
 from places import HERE, REPOSITORY, LabError, cache_directory
 
 IMAGE_BYTES = 4 << 30  # sparse
+FILE_SYSTEM = ("-t", "ext4", "-J", "size=16")  # with a journal: nodes lose their power
 XZ = b"\xfd7zXZ\0"
 KEPT = {"debs": 3, "base": 2, "node": 3}
 NODE_SETUP = HERE / "node-setup"
@@ -175,7 +176,7 @@ def debs_for(release):
 # ---- images
 
 def base(release, packages):
-    key = digest(release, *packages, *LEFT_OUT, INITRAMFS, IMAGE_BYTES)
+    key = digest(release, *packages, *LEFT_OUT, INITRAMFS, IMAGE_BYTES, *FILE_SYSTEM)
     with kept("base", f"{release}-{key}") as (path, is_new):
         if is_new:
             say(f"making a Debian ({release}) of {len(packages)} packages and what they need")
@@ -196,7 +197,7 @@ def make_base(path, release, packages):
     (path / "vmlinux").write_bytes(unpack_kernel((root / "vmlinuz").read_bytes()))
     with open(path / "root.img", "wb") as file:
         file.truncate(IMAGE_BYTES)
-    run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", root, path / "root.img", log=log)
+    run("mke2fs", "-q", *FILE_SYSTEM, "-d", root, path / "root.img", log=log)
     shutil.rmtree(root)
 
 

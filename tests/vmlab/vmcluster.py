@@ -77,6 +77,14 @@ class VmCluster(Cluster):
     def boot_id(self, node):
         return self.on(node, "cat", "/proc/sys/kernel/random/boot_id").stdout.strip()
 
+    def wait_rebooted(self, node, before, timeout=ONLINE_SECONDS):
+        """BEFORE: its boot_id then. Nobody answers in between."""
+        def asked():
+            found = self.on(node, "cat", "/proc/sys/kernel/random/boot_id", check=False)
+            return found.returncode == 0 and found.stdout.strip() != before
+
+        wait_for(f"{node} to boot anew", asked, timeout, 2)
+
     def restore(self):
         """Whatever a case has done: all nodes on, thawed and linked, no VM left."""
         for name, node in self.state().items():
