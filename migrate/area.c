@@ -28,10 +28,18 @@ uint64_t ferry_area_size_needed(uint64_t memory_mib)
                               (memory_mib + FERRY_OVERHEAD_MIB) * (FERRY_MIB(1) / FERRY_PAGE));
 }
 
+// EBADE is what Linux makes of SCSI's RESERVATION CONFLICT (blk_status_to_errno).
+static const char *io_reason(int code)
+{
+    return code == EBADE ? "a SCSI reservation of other nodes refuses it; this node was fenced, or its key is "
+                           "missing (see docs/FENCING.md)"
+                         : g_strerror(code);
+}
+
 static bool io_error(const char *path, const char *what, GError **error)
 {
     g_set_error(error, FERRY_ERROR, FERRY_ERROR_IO, "state area %s: %s: %s", path, what,
-                g_strerror(errno));
+                io_reason(errno));
     return false;
 }
 
@@ -123,7 +131,7 @@ static bool transfer(FerryArea *area, bool write, void *buffer, size_t bytes, ui
             g_set_error(error, FERRY_ERROR, FERRY_ERROR_IO,
                         "state area %s: %s %zu bytes at offset %" G_GUINT64_FORMAT ": %s",
                         area->path, write ? "writing" : "reading", bytes - done, offset + done,
-                        n < 0 ? g_strerror(errno) : "it ends there");
+                        n < 0 ? io_reason(errno) : "it ends there");
             return false;
         }
         done += (size_t)n;
