@@ -30,7 +30,7 @@ def test_upgrade(cluster):
     old = cluster.on(source, *VERSION).stdout
     pid = cluster.show(vm.name)["pid"]
 
-    packages = images.packages_in(images.debs(suffix="+1"))
+    packages = images.packages_in(images.debs(cluster.release, suffix="+1"))
     begin = time.monotonic()
     upgrade(cluster, source, packages)
     took = time.monotonic() - begin

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The nodes' disk image: a Debian of mmdebstrap with our packages, kept by its content.
 
-Three layers, each in a folder of the cache named by a digest of all that goes into it:
+Layers, each in a folder of the cache named by a digest of all that goes into it:
 
-  debs-*   our packages, as config/debian/build makes them of this tree
-  base-*   Debian with all that a node needs, also what our packages depend on
-  node-*   the base with our packages installed: root.img, vmlinux, initrd.img
+  builder-*  another Debian than this computer's, to build our packages in
+  debs-*     our packages, as config/debian/build makes them of this tree
+  base-*     Debian with all that a node needs, also what our packages depend on
+  node-*     the base with our packages installed: root.img, vmlinux, initrd.img
 
 A folder appears whole or not at all. Those that no lab uses go when there are newer ones.
 """
@@ -14,6 +15,7 @@ import fcntl
 import hashlib
 import lzma
 import os
+import platform
 import re
 import shutil
 import struct
@@ -27,7 +29,7 @@ from places import HERE, REPOSITORY, LabError, cache_directory
 IMAGE_BYTES = 4 << 30  # sparse
 FILE_SYSTEM = ("-t", "ext4", "-J", "size=16")  # with a journal: nodes lose their power
 XZ = b"\xfd7zXZ\0"
-KEPT = {"debs": 3, "base": 2, "node": 3}
+KEPT = {"builder": 1, "debs": 4, "base": 2, "node": 3}
 NODE_SETUP = HERE / "node-setup"
 OURS = ("vmferry", "vmferry-agent", "vmferry-resource-agents")
 
@@ -51,6 +53,15 @@ KEPT_ALL_THE_SAME = ("/usr/share/doc/vmferry*", "/usr/share/man/man*/vmferry*")
 INITRAMFS = 'mkdir -p "$1/etc/initramfs-tools/conf.d"; ' \
             'echo MODULES=list >"$1/etc/initramfs-tools/conf.d/vmlab"; ' \
             'printf "virtio_pci\\nvirtio_blk\\next4\\n" >"$1/etc/initramfs-tools/modules"'
+
+BUILD = """
+root=$1
+mount --bind "$2" "$root/src"
+mount --bind "$3" "$root/out"
+mount -t proc proc "$root/proc"
+shift 3
+exec chroot "$root" /src/config/debian/build "$@" /out
+"""
 
 INSTALL_SECONDS = 300
 INSTALL = """
@@ -133,20 +144,55 @@ def sources():
             if not name.startswith("tests/") and (REPOSITORY / name).is_file()]
 
 
-def debs(suffix=""):
-    """The directory with our packages, made of the tree as it is; suffix makes a later version."""
-    key = digest(suffix, *[part for path in sources() for part in (str(path.relative_to(REPOSITORY)), path)])
+def debs(release, suffix=""):
+    """The directory with our packages for that Debian, made of the tree as it is; suffix makes a later version."""
+    options = ("--version-suffix", suffix) if suffix else ()
+    parts = [part for path in sources() for part in (str(path.relative_to(REPOSITORY)), path)]
+    key = digest(release, suffix, *parts)
     with kept("debs", key) as (path, is_new):
         if is_new:
-            say("building our packages")
             begin = time.monotonic()
-            command = [REPOSITORY / "config/debian/build"]
-            command += ["--version-suffix", suffix] if suffix else []
-            run(*command, path, log=path / "log")
+            if release == our_release():
+                say("building our packages")
+                run(REPOSITORY / "config/debian/build", *options, path, log=path / "log")
+            else:
+                build_elsewhere(release, path, options)
             for symbols in path.glob("*-dbgsym_*"):
                 symbols.unlink()
             say(f"our packages took {time.monotonic() - begin:.0f} s")
         return cache_directory() / f"debs-{key}"
+
+
+def our_release():
+    return platform.freedesktop_os_release().get("VERSION_CODENAME")
+
+
+def build_elsewhere(release, path, options):
+    root = builder(release)
+    say(f"building our packages for {release}")
+    tree = path / "tree"
+    for file in sources():
+        there = tree / file.relative_to(REPOSITORY)
+        there.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(file, there)
+    # The mounts are this shell's own and end with it, however it ends.
+    run("unshare", "--mount", "sh", "-e", "-c", BUILD, "sh", root, tree, path, *options, log=path / "log")
+    shutil.rmtree(tree)
+
+
+def builder(release):
+    control = (REPOSITORY / "config/debian/control").read_text(encoding="utf-8")
+    wanted = re.search(r"^Build-Depends:((?:\n .*)+)", control, re.MULTILINE).group(1)
+    packages = sorted(first_of_alternatives(wanted))
+    key = f"{release}-{digest(*packages)}"
+    with kept("builder", key) as (path, is_new):
+        if is_new:
+            say(f"making a Debian ({release}) to build our packages in")
+            run("mmdebstrap", "--mode=root", "--variant=buildd", "--format=directory",
+                f"--include={','.join(packages)}", release, path / "root", log=path / "log")
+            for name in ("src", "out"):
+                (path / "root" / name).mkdir()
+    return cache_directory() / f"builder-{key}" / "root"
 
 
 def packages_in(directory):
@@ -162,15 +208,13 @@ def dependencies(paths):
     for path in paths:
         text = subprocess.run(["dpkg-deb", "--field", str(path), "Depends"], capture_output=True, text=True,
                               check=True).stdout
-        names |= {re.split(r"[ |(:]", each.strip())[0] for each in text.split(",") if each.strip()}
+        names |= first_of_alternatives(text)
     return sorted(names - set(OURS))
 
 
-def debs_for(release):
-    """Our packages, built for that release."""
-    if release != "bookworm":
-        raise LabError(f"packages for {release} have to be given: --debs DIR")
-    return debs()
+def first_of_alternatives(text):
+    """The packages' names in a field like Depends."""
+    return {re.split(r"[ |(:]", each.strip())[0] for each in text.split(",") if each.strip()}
 
 
 # ---- images

@@ -13,6 +13,7 @@ import control
 
 BOOT_SECONDS = 300
 CLUSTER_SECONDS = 300
+CLOCK_SECONDS, CLOCK_OFF_SECONDS = 120, 0.02
 COMMAND_SECONDS = 120
 POLL_SECONDS = 0.5
 
@@ -65,7 +66,7 @@ def cluster(places):
 
 
 def settle(places):
-    """Returns when all nodes are up, quorate, with fencing and with vmferryd."""
+    """Returns when all nodes are up, quorate, with fencing, with vmferryd, and with this computer's time."""
     names = Settings.load(places).names()
     begin = time.monotonic()
     for name in names:
@@ -78,6 +79,8 @@ def settle(places):
     for name in names:
         wait_for(f"vmferryd on {name}", CLUSTER_SECONDS, lambda name=name: run(
             places, name, "systemctl", "is-active", "vmferryd", check=False).stdout.strip() == "active")
+        run(places, name, "chronyc", "waitsync", str(CLOCK_SECONDS), str(CLOCK_OFF_SECONDS), "0", "1",
+            seconds=CLOCK_SECONDS + 30)
 
 
 def add_power(places, names):

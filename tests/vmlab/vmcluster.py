@@ -46,7 +46,8 @@ class VmCluster(Cluster):
     def __init__(self, name):
         super().__init__(name)
         self.places = Places(name)
-        self.names = Settings.load(self.places).names()
+        settings = Settings.load(self.places)
+        self.names, self.release = settings.names(), settings.release
 
     def lab(self, *argv, **kwargs):
         return run(HERE / "vmlab", "--name", self.name, *argv, **kwargs)

@@ -29,7 +29,7 @@ local stratum 4
 allow 10.78.0.0/16
 bindcmdaddress /
 cmdport 0
-pidfile /run/vmlab-chronyd.pid
+pidfile {pidfile}
 """
 
 
@@ -112,7 +112,7 @@ class Lab(Machines):
     def _start_clock(self):
         """It tells this computer's time and does not touch it."""
         config = self._places.directory / "chrony.conf"
-        config.write_text(CHRONY, encoding="ascii")
+        config.write_text(CHRONY.format(pidfile=self._places.directory / "chronyd.pid"), encoding="ascii")
         subprocess.Popen(["chronyd", "-x", "-d", "-u", "root", "-f", str(config)], stdin=subprocess.DEVNULL,
                          preexec_fn=die_with_parent)
 
