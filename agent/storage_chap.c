@@ -12,8 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define NODES "/etc/iscsi/nodes"
-
 enum {
     SECRET_MAX = 255, // open-iscsi's AUTH_STR_MAX_LEN, without its end
     RECORD_MAX = 64 * 1024,
@@ -156,6 +154,13 @@ static bool read_secret(const char *name, Secret *secret, GError **error)
 
 // --- the record ---
 
+const char *storage_records_directory(void)
+{
+    static const char moved[] = "/var/lib/iscsi";
+    g_autofree char *path = storage_path(moved);
+    return g_file_test(path, G_FILE_TEST_IS_DIR) ? moved : "/etc/iscsi";
+}
+
 static void add_records(GStrvBuilder *builder, const char *directory, const char *name)
 {
     g_autofree char *relative = g_build_filename(directory, name, NULL);
@@ -173,7 +178,7 @@ static void add_records(GStrvBuilder *builder, const char *directory, const char
 char **storage_records(const char *target, const char *portal)
 {
     g_autoptr(GStrvBuilder) builder = g_strv_builder_new();
-    g_autofree char *directory = g_build_filename(NODES, target, NULL);
+    g_autofree char *directory = g_build_filename(storage_records_directory(), "nodes", target, NULL);
     g_auto(GStrv) names = storage_names(directory);
     const char *colon = strrchr(portal, ':');
     bool bracketed = portal[0] == '[';
@@ -236,7 +241,8 @@ static bool compose(const Secret *old, const Setting *settings, size_t count, Se
 // Beside the records: what lies among them iscsiadm takes for one.
 static bool replace_record(const char *file, const Secret *text, GError **error)
 {
-    g_autofree char *fresh = storage_path("/etc/iscsi/.vmferry-XXXXXX");
+    g_autofree char *beside = g_build_filename(storage_records_directory(), ".vmferry-XXXXXX", NULL);
+    g_autofree char *fresh = storage_path(beside);
     int fd = g_mkstemp_full(fresh, O_WRONLY | O_CLOEXEC, 0600);
     bool written = fd >= 0 && write(fd, text->text, text->length) == (ssize_t)text->length &&
                    rename(fresh, file) == 0;

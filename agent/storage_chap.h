@@ -6,6 +6,9 @@
 
 #include "hvcore/definition.h"
 
+// Where open-iscsi keeps them, in "nodes": /var/lib/iscsi where its package has that (Debian 13's, which moves them
+// there at an upgrade), else /etc/iscsi.
+const char *storage_records_directory(void);
 // Files of the records for PORTAL ("host:port") of TARGET; empty where there is none. Free with
 // g_strfreev.
 char **storage_records(const char *target, const char *portal);

@@ -68,7 +68,8 @@ static bool have_record(const HvStorage *storage, const char *portal, bool *fres
         return false;
     g_auto(GStrv) files = storage_records(storage->target, portal);
     if (files[0] == NULL)
-        return storage_refuse(error, "open-iscsi has made no record in /etc/iscsi/nodes");
+        return storage_refuse(error, "open-iscsi has made no record in %s/nodes",
+                              storage_records_directory());
     for (char **file = files; *file != NULL; file++)
         if (!storage_record_complete(*file, storage, *fresh, error))
             return false;

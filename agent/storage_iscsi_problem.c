@@ -17,7 +17,8 @@ static const char *const problems[LAST + 1] = {
            "this node (`ping`)?"),
     [5] = ("the target refused the login; is its name right, and may this node's initiator "
            "(/etc/iscsi/initiatorname.iscsi) use it?"),
-    [6] = "open-iscsi cannot use its records; look at /etc/iscsi/nodes and the free space there",
+    [6] = ("open-iscsi cannot use its records; look at /etc/iscsi/nodes (Debian 13: /var/lib/iscsi/nodes) and "
+           "the free space there"),
     [7] = ("open-iscsi does not accept what it was given; compare portals and target with the "
            "target's own configuration"),
     [8] = ("the portal does not answer in time; is its address right, and the storage network "

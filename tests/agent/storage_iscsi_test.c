@@ -345,6 +345,19 @@ static void test_discovered_record(Fixture *fixture, gconstpointer unused)
     g_assert_cmpuint(fixture_count(fixture, "-o delete"), ==, 0);
 }
 
+// Debian 13's open-iscsi keeps its records in another place.
+static void test_moved_records(Fixture *fixture, gconstpointer unused)
+{
+    (void)unused;
+    g_autofree char *moved = g_build_filename(fixture->root, "var/lib/iscsi", NULL);
+    g_assert_cmpint(g_mkdir_with_parents(moved, 0755), ==, 0);
+    fixture_lun(fixture, "10.0.0.9:3260", 1, "sda", "naa.600a", 64);
+    assert_available(ONE(KNOWN));
+    g_autofree char *record = fixture_read(fixture, "var/lib/iscsi/nodes/iqn.2026-01.x:t/10.0.0.9,3260");
+    g_assert_nonnull(strstr(record, "node.startup = manual\n"));
+    g_assert_false(fixture_has(fixture, RECORD));
+}
+
 // --- logout ---
 
 static bool log_out(const char *storage, GError **error)
@@ -430,6 +443,7 @@ int main(int argc, char **argv)
     ADD("bad-secret-files", test_bad_secret_files);
     ADD("credential", test_credential);
     ADD("discovered-record", test_discovered_record);
+    ADD("moved-records", test_moved_records);
     ADD("log-out", test_log_out);
     ADD("report", test_report);
     return g_test_run();
