@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from cases_kills import kill_pagers
 from cluster import NODES, TOP, CommandFailed, Skipped, Vm, wait_for
+from faults import watched_vm
 
 CONFIG = "/etc/vmferry/vmferryd.conf"
 # Sets or removes the key `qemu`, then ends vmferryd, which is started again.
@@ -84,8 +85,8 @@ def test_moves_between_qemu_versions(cluster):
         newer = wait_version(cluster, "n2", versions["n2"])
         wait_version(cluster, "n3", versions["n3"])
         for mode in ("lazy", "eager"):
-            # A CPU that both have: `max` is what each QEMU can.
-            vm = Vm(cluster, f"versions-{mode}", restore=mode, cpu="qemu64").define()
+            # A CPU that both have: `max` is what each QEMU can. With disks: each has its own rules for them.
+            vm = watched_vm(cluster, f"versions-{mode}", restore=mode, cpu="qemu64").define()
             moves(cluster, vm, ("n1", "n2", "n3", "n1"), mode)
             print(f"  {mode}: {versions['n1']} -> {newer} -> {newer} -> {versions['n1']}")
             vm.remove()
