@@ -82,6 +82,8 @@ static void test_bad_user(void)
     }
 }
 
+enum { BLOCK = 4096 };
+
 typedef struct {
     TestDir *dir;
     char *disk, *image; // of root, which nobody else may open
@@ -95,7 +97,9 @@ static void set_up(Fixture *f, gconstpointer data)
     f->dir = test_dir_new();
     f->disk = g_build_filename(f->dir, "a:b,c.img", NULL);
     f->image = g_build_filename(f->dir, "ro.img", NULL);
-    g_file_set_contents(f->disk, "disk\n", -1, &error);
+    g_autofree char *block = g_strnfill(BLOCK, '\n');
+    memcpy(block, "disk", strlen("disk"));
+    g_file_set_contents(f->disk, block, BLOCK, &error);
     g_file_set_contents(f->image, "image\n", -1, &error);
     g_assert_no_error(error);
     g_assert_cmpint(chmod(f->disk, 0600), ==, 0);
@@ -115,7 +119,8 @@ static void tear_down(Fixture *f, gconstpointer data)
     test_dir_free(f->dir);
 }
 
-// Its descriptors are what it was given, the disks among them, and no other.
+// Its descriptors are what it was given, the disks among them, and no other. With O_DIRECT a block is written, or
+// nothing.
 static void test_descriptors(Fixture *f, gconstpointer data)
 {
     (void)data;
@@ -125,7 +130,8 @@ static void test_descriptors(Fixture *f, gconstpointer data)
     const int inherited[] = {kept, other};
     if (!is_root())
         return;
-    GPtrArray *argv = shell_words("ls /proc/$$/fd; cat <&9; cat <&7; echo more >&9;"
+    GPtrArray *argv = shell_words("ls /proc/$$/fd; cat <&9; cat <&7; ! echo less >&9 || echo buffered;"
+                                  "dd if=/dev/zero bs=4096 count=1 status=none >&9;"
                                   "echo no >&7 || echo read-only");
     int status;
     hv_launcher_wrap_qemu(argv, &as_nobody, &kept, 1, f->definition, disks);
@@ -133,10 +139,13 @@ static void test_descriptors(Fixture *f, gconstpointer data)
     // 10 is the shell's own.
     g_assert_true(g_str_has_prefix(output, "0\n1\n2\n30\n7\n9\n") ||
                   g_str_has_prefix(output, "0\n1\n10\n2\n30\n7\n9\n"));
-    g_assert_nonnull(strstr(output, "disk\nimage\n"));
+    g_assert_nonnull(strstr(output, "disk\n"));
+    g_assert_nonnull(strstr(output, "\nimage\n"));
+    g_assert_null(strstr(output, "buffered"));
     g_assert_true(g_str_has_suffix(output, "read-only"));
-    g_autofree char *written = hv_fs_tail(f->disk, 100);
-    g_assert_cmpstr(written, ==, "disk\nmore");
+    struct stat written;
+    g_assert_cmpint(stat(f->disk, &written), ==, 0);
+    g_assert_cmpint(written.st_size, ==, 2 * BLOCK);
 }
 
 static void test_disk_is_missing(Fixture *f, gconstpointer data)
