@@ -15,12 +15,13 @@ static void wait_on(AgentVm *vm)
 }
 
 // `vmferry show` has it as long as it is so.
+// At once, and before the event: who has seen that finds the VM so on every node.
 static void tell(AgentVm *vm, char *error)
 {
     g_free(vm->last_error);
     vm->last_error = error;
     vm->last_error_ms = error != NULL ? g_get_real_time() / 1000 : 0;
-    agent_status_changed(vm->agent);
+    agent_status_tell(vm->agent);
 }
 
 static void waits(AgentVm *vm)
@@ -29,16 +30,16 @@ static void waits(AgentVm *vm)
         g_strdup_printf("a disk of %s has no space left on its storage: its guest waits, and "
                         "nothing is lost. Make room; it is continued every %u s",
                         vm->name, (unsigned)(AGAIN_MS / 1000));
-    agent_events_add(vm->agent->events, "error", "vm.disk-full", vm->name, NULL, "%s", text);
     tell(vm, text);
+    agent_events_add(vm->agent->events, "error", "vm.disk-full", vm->name, NULL, "%s", text);
     wait_on(vm);
 }
 
 static void goes_on(AgentVm *vm)
 {
+    tell(vm, NULL);
     agent_events_add(vm->agent->events, "info", "vm.disk-works", vm->name, NULL,
                      "the disks of %s take its writes again; its guest goes on", vm->name);
-    tell(vm, NULL);
     agent_guest_time_begin(vm);
 }
 
