@@ -216,7 +216,7 @@ def lost_lun(cluster, device):
     print("  " + cluster.on(lost, "sbd", "-d", device, "list").stdout.strip().replace("\n", "; "))
     begin = time.monotonic()
     cluster.lab("cut", lost)
-    cluster.wait_rebooted(lost, before)
+    cluster.wait_rebooted(lost, before, FENCE_SECONDS)
     print(f"  {lost} without LUN and cluster was up again after {time.monotonic() - begin:.0f} s")
     booted_elsewhere(cluster, vm, boot, lost, begin)
     cluster.lab("heal", lost)

@@ -75,16 +75,12 @@ class VmCluster(Cluster):
                             *inside.ssh(self.places, node, ["sh", "-c", f"cat >{there}"])], stdin=file,
                            check=True, timeout=120)
 
-    def boot_id(self, node):
-        return self.on(node, "cat", "/proc/sys/kernel/random/boot_id").stdout.strip()
+    def boot_id(self, node, check=True):
+        return self.on(node, "cat", "/proc/sys/kernel/random/boot_id", check=check).stdout.strip()
 
     def wait_rebooted(self, node, before, timeout=ONLINE_SECONDS):
         """BEFORE: its boot_id then. Nobody answers in between."""
-        def asked():
-            found = self.on(node, "cat", "/proc/sys/kernel/random/boot_id", check=False)
-            return found.returncode == 0 and found.stdout.strip() != before
-
-        wait_for(f"{node} to boot anew", asked, timeout, 2)
+        wait_for(f"{node} to boot anew", lambda: self.boot_id(node, check=False) not in ("", before), timeout, 2)
 
     def restore(self):
         """Whatever a case has done: all nodes on, thawed and linked, no VM left."""
