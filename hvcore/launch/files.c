@@ -49,6 +49,11 @@ bool launch_open(LaunchFds *fds, const char *text, GError **error)
     int access = strcmp(words[1], "rw") == 0 ? O_RDWR : O_RDONLY;
     // Its disks' cache.direct is on; newer QEMUs (10.0 was seen to) take no descriptor of a set that lacks O_DIRECT.
     HV_AUTO_FD fd = open(words[2], access | O_DIRECT | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0 && errno == EINVAL) {
+        g_set_error(error, HV_ERROR, HV_ERROR_START,
+                    "%s: its file system has no direct I/O (O_DIRECT); put the disk on another one", words[2]);
+        return false;
+    }
     if (fd < 0 || dup2(fd, number) < 0 || fcntl(number, F_SETFD, 0) < 0)
         return problem(error, words[2]);
     if (fd == number)

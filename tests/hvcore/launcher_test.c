@@ -87,6 +87,7 @@ enum { BLOCK = 4096 };
 typedef struct {
     TestDir *dir;
     char *disk, *image; // of root, which nobody else may open
+    char *block;        // what is in the disk
     HvDefinition *definition;
 } Fixture;
 
@@ -97,9 +98,9 @@ static void set_up(Fixture *f, gconstpointer data)
     f->dir = test_dir_new();
     f->disk = g_build_filename(f->dir, "a:b,c.img", NULL);
     f->image = g_build_filename(f->dir, "ro.img", NULL);
-    g_autofree char *block = g_strnfill(BLOCK, '\n');
-    memcpy(block, "disk", strlen("disk"));
-    g_file_set_contents(f->disk, block, BLOCK, &error);
+    f->block = g_strnfill(BLOCK, '\n');
+    memcpy(f->block, "disk", strlen("disk"));
+    g_file_set_contents(f->disk, f->block, BLOCK, &error);
     g_file_set_contents(f->image, "image\n", -1, &error);
     g_assert_no_error(error);
     g_assert_cmpint(chmod(f->disk, 0600), ==, 0);
@@ -116,6 +117,7 @@ static void tear_down(Fixture *f, gconstpointer data)
     hv_definition_unref(f->definition);
     g_free(f->disk);
     g_free(f->image);
+    g_free(f->block);
     test_dir_free(f->dir);
 }
 
@@ -139,13 +141,17 @@ static void test_descriptors(Fixture *f, gconstpointer data)
     // 10 is the shell's own.
     g_assert_true(g_str_has_prefix(output, "0\n1\n2\n30\n7\n9\n") ||
                   g_str_has_prefix(output, "0\n1\n10\n2\n30\n7\n9\n"));
-    g_assert_nonnull(strstr(output, "disk\n"));
-    g_assert_nonnull(strstr(output, "\nimage\n"));
+    g_autofree char *both = g_strconcat(f->block, "image\n", NULL);
+    g_assert_nonnull(strstr(output, both));
     g_assert_null(strstr(output, "buffered"));
     g_assert_true(g_str_has_suffix(output, "read-only"));
-    struct stat written;
-    g_assert_cmpint(stat(f->disk, &written), ==, 0);
-    g_assert_cmpint(written.st_size, ==, 2 * BLOCK);
+    static const char zeros[BLOCK];
+    g_autofree char *written = NULL;
+    gsize length;
+    g_assert_true(g_file_get_contents(f->disk, &written, &length, NULL));
+    g_assert_cmpuint(length, ==, 2 * BLOCK);
+    g_assert_cmpmem(written, BLOCK, f->block, BLOCK);
+    g_assert_cmpmem(written + BLOCK, BLOCK, zeros, BLOCK);
 }
 
 static void test_disk_is_missing(Fixture *f, gconstpointer data)
@@ -160,6 +166,19 @@ static void test_disk_is_missing(Fixture *f, gconstpointer data)
     g_autofree char *expected =
         g_strdup_printf("vmferry-launch: %s: No such file or directory", f->disk);
     g_assert_cmpstr(output, ==, expected);
+    g_assert_cmpint(status, !=, 0);
+}
+
+static void test_disk_without_direct_io(void)
+{
+    static const int disks[] = {9};
+    g_autoptr(HvDefinition) definition = test_definition(
+        NULL, ",\"disks\":[{\"type\":\"file\",\"path\":\"/proc/version\",\"read_only\":true}]");
+    int status;
+    GPtrArray *argv = shell_words("echo ran");
+    hv_launcher_wrap_qemu(argv, &as_self, NULL, 0, definition, disks);
+    g_autofree char *output = run(argv, NULL, 0, &status);
+    g_assert_true(g_str_has_prefix(output, "vmferry-launch: /proc/version: its file system has no direct I/O"));
     g_assert_cmpint(status, !=, 0);
 }
 
@@ -191,6 +210,7 @@ int main(int argc, char **argv)
     g_test_add_func("/launcher/bad-user", test_bad_user);
     g_test_add("/launcher/descriptors", Fixture, NULL, set_up, test_descriptors, tear_down);
     g_test_add("/launcher/disk-is-missing", Fixture, NULL, set_up, test_disk_is_missing, tear_down);
+    g_test_add_func("/launcher/disk-without-direct-io", test_disk_without_direct_io);
     g_test_add_func("/launcher/program-is-missing", test_program_is_missing);
     g_test_add_func("/launcher/userfault", test_userfault);
     return g_test_run();
