@@ -15,10 +15,12 @@ enum {
 };
 
 unsigned guest_clock_patience_ms = GUEST_CLOCK_TOTAL_MS;
+unsigned guest_clock_rest_ms = GUEST_CLOCK_REST_MS;
 
 struct GuestClock {
     Qga *qga;
-    guint timer;
+    guint timer; // its patience
+    guint rest;
     GuestClockFn done;
     gpointer data;
     GuestClockResult now;
@@ -27,6 +29,7 @@ struct GuestClock {
     int64_t ahead_us;        // what a step adds for its way
     GError *refusal;         // what the guest said to the last step; it may have been done all the same
     int64_t before_step_us;  // guest's time - node's
+    bool rested;             // since the last step
 };
 
 static void measure(GuestClock *clock);
@@ -65,16 +68,45 @@ static void step_answered(const json_t *value, const GError *error, gpointer dat
     measure(clock);
 }
 
+// The first step of two goes by what was measured, the second by what became of the first.
+static bool begins_two(const GuestClock *clock)
+{
+    return clock->now.steps % 2 == 0;
+}
+
 static void step(GuestClock *clock)
 {
-    int64_t way_us = clock->now.steps == 0 ? clock->now.round_trip_us / 2
-                                           : clock->ahead_us - clock->now.after_us;
+    int64_t way_us = begins_two(clock) ? clock->now.round_trip_us / 2
+                                       : clock->ahead_us - clock->now.after_us;
+    clock->rested = false;
     clock->ahead_us = CLAMP(way_us, 0, AHEAD_LIMIT_MS * US_PER_MS);
     clock->before_step_us = clock->now.after_us;
     clock->now.steps++;
     int64_t time_ns = (g_get_real_time() + clock->ahead_us) * NS_PER_US;
     qga_ask(clock->qga, "guest-set-time", json_pack("{s:I}", "time", (json_int_t)time_ns),
             step_answered, clock);
+}
+
+// --- a rest ---
+
+// Two steps go wrong where the guest or its node is so busy that no way takes as long as the one before,
+// as right after a move, when the guest waits for its memory.
+static gboolean rested(gpointer data)
+{
+    GuestClock *clock = data;
+    clock->rest = 0;
+    clock->rested = true;
+    measure(clock);
+    return G_SOURCE_REMOVE;
+}
+
+// 1, 3, 9 times the first.
+static void rest(GuestClock *clock)
+{
+    unsigned ms = guest_clock_rest_ms;
+    for (unsigned steps = 2; steps < clock->now.steps; steps += 2)
+        ms *= 3;
+    clock->rest = g_timeout_add(ms, rested, clock);
 }
 
 // --- what is to be done ---
@@ -91,9 +123,10 @@ static GError *is_ahead(const GuestClock *clock)
 static GError *is_still_off(const GuestClock *clock)
 {
     return g_error_new(AGENT_ERROR, AGENT_ERROR_FAILED,
-                       "its clock is still %" PRId64 " ms off after it was set %u times; does something "
-                       "else in the guest set it?",
-                       ABS(clock->now.after_us) / US_PER_MS, clock->now.steps);
+                       "its clock is still %" PRId64 " ms off (measured within %" PRId64 " ms) after it was "
+                       "set %u times; is the guest too busy, or does something else in it set its clock?",
+                       ABS(clock->now.after_us) / US_PER_MS, clock->now.round_trip_us / 2 / US_PER_MS,
+                       clock->now.steps);
 }
 
 static bool step_was_in_vain(const GuestClock *clock)
@@ -116,10 +149,14 @@ static void decide(GuestClock *clock)
         finish(clock, error);
     } else if (step_was_in_vain(clock)) {
         finish(clock, clock->refusal);
-    } else if (clock->now.steps < GUEST_CLOCK_STEPS) {
+    } else if (first || clock->rested || !begins_two(clock)) {
         step(clock);
+    } else if (right) {
+        finish(clock, NULL);
+    } else if (clock->now.steps < GUEST_CLOCK_STEPS) {
+        rest(clock);
     } else {
-        error = right ? NULL : is_still_off(clock);
+        error = is_still_off(clock);
         finish(clock, error);
     }
 }
@@ -204,6 +241,7 @@ void guest_clock_free(GuestClock *clock)
     if (clock == NULL)
         return;
     g_clear_handle_id(&clock->timer, g_source_remove);
+    g_clear_handle_id(&clock->rest, g_source_remove);
     qga_free(clock->qga);
     g_clear_error(&clock->refusal);
     g_free(clock);

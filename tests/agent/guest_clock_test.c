@@ -22,7 +22,7 @@ typedef struct {
     const char *get_answer; // instead of its time
     const char *set_answer; // instead of an empty one
     bool deaf_to_set;
-    bool slow_set; // the first step is done late
+    unsigned late_sets; // so many first steps are done late, and then early, in turn
     bool silent;
     bool twice; // answers each command twice
     bool hangs_up;
@@ -78,7 +78,9 @@ static void do_get(Guest *guest)
 
 static void do_set(Guest *guest, json_int_t time_ns)
 {
-    gint64 late_us = guest->slow_set && guest->sets == 0 ? 300 * MS : 0;
+    gint64 late_us = 0;
+    if (guest->sets < guest->late_sets)
+        late_us = (guest->sets % 2 == 0 ? 300 : -300) * MS;
     guest->sets++;
     if (!guest->deaf_to_set)
         guest->off_us = time_ns / 1000 - g_get_real_time() - late_us;
@@ -263,10 +265,20 @@ static void test_long_way(void)
 
 static void test_step_is_mended(void)
 {
-    Guest guest = {.off_us = -10 * SECOND, .slow_set = true};
+    Guest guest = {.off_us = -10 * SECOND, .late_sets = 1};
     run(&guest);
     assert_right(&guest, GUEST_CLOCK_RIGHT_MS * MS);
     g_assert_cmpuint(guest.sets, >=, 2); // too late, then too far ahead, then right
+    guest_down(&guest);
+}
+
+// What is learnt of one step makes the next one worse; after a rest the guest is quicker.
+static void test_busy_for_a_while(void)
+{
+    Guest guest = {.off_us = -10 * SECOND, .late_sets = GUEST_CLOCK_STEPS - 2};
+    run(&guest);
+    assert_right(&guest, GUEST_CLOCK_RIGHT_MS * MS);
+    g_assert_cmpuint(guest.sets, ==, GUEST_CLOCK_STEPS - 1);
     guest_down(&guest);
 }
 
@@ -457,10 +469,12 @@ static void test_cancelled(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    guest_clock_rest_ms = SHORT_MS;
     g_test_add_func("/guest-clock/right-already", test_right_already);
     g_test_add_func("/guest-clock/behind", test_behind);
     g_test_add_func("/guest-clock/long-way", test_long_way);
     g_test_add_func("/guest-clock/step-is-mended", test_step_is_mended);
+    g_test_add_func("/guest-clock/busy-for-a-while", test_busy_for_a_while);
     g_test_add_func("/guest-clock/ahead", test_ahead);
     g_test_add_func("/guest-clock/ahead-by-a-boot", test_ahead_by_a_boot);
     g_test_add_func("/guest-clock/a-little-ahead", test_a_little_ahead);
