@@ -39,7 +39,7 @@ def seen_of(records, late=()):
     with tempfile.NamedTemporaryFile() as file:
         file.write(b"".join(records))
         file.flush()
-        return Seen(file.name, {"worst_late_us": 0, "late": late})
+        return Seen(file.name, {"interval_ms": 1, "worst_late_us": 0, "late": late})
 
 
 def moved(pause=2000, stalled=0, before=5000, after=40000):

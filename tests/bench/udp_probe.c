@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Asks a test guest by UDP every millisecond and keeps each answer with the time it came.
+// Asks a test guest by UDP every millisecond, or every MS, and keeps each answer with the time it came.
 //
-//   udp-probe IP PORT FILE      until standard input ends
+//   udp-probe IP PORT FILE [MS]      until standard input ends
 //
 // FILE gets a ProbeRecord for each answer, in the order they came. Standard output gets one JSON
-// object: how many were sent and answered, and when this program itself was late and by how much
+// object: the interval, how many were sent and answered, and when this program itself was late and by how much
 // (more than 2 ms), since a probe that does not run looks like a guest that does not answer. An
 // answer's time is the kernel's, taken when the packet came in on this machine, so that a late
 // probe does not make it late. Nothing is sent twice, and a question that was due while the probe
@@ -26,7 +26,8 @@
 #include <unistd.h>
 
 enum {
-    INTERVAL_NS = 1000000,
+    MS_NS = 1000000,
+    MOST_MS = 999,
     PRIORITY = 50,
     LATE_NS = 2000000,
     MOST_LATE = 4096,
@@ -50,6 +51,7 @@ typedef struct {
     size_t count;
     uint64_t sequence, skipped, unsendable;
     uint64_t due; // CLOCK_MONOTONIC
+    long interval_ns;
     Lateness late[MOST_LATE];
     size_t late_count;
     uint64_t worst_late;
@@ -77,7 +79,7 @@ static void ask(Probe *probe)
     if (read(probe->timer, &turns, sizeof turns) != sizeof turns || !turns)
         return;
     note_lateness(probe);
-    probe->due += turns * INTERVAL_NS;
+    probe->due += turns * (uint64_t)probe->interval_ns;
     probe->skipped += turns - 1;
     uint64_t question[2] = {probe->sequence++, now_ns(CLOCK_REALTIME)};
     if (send(probe->udp, question, sizeof question, MSG_DONTWAIT) != sizeof question)
@@ -162,9 +164,9 @@ static void start(Probe *probe, const char *ip, const char *port)
         exit(1);
     }
     probe->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
-    probe->due = now_ns(CLOCK_MONOTONIC) + INTERVAL_NS;
+    probe->due = now_ns(CLOCK_MONOTONIC) + (uint64_t)probe->interval_ns;
     struct itimerspec every = {
-        .it_interval = {.tv_nsec = INTERVAL_NS},
+        .it_interval = {.tv_nsec = probe->interval_ns},
         .it_value = {(time_t)(probe->due / 1000000000), (long)(probe->due % 1000000000)}};
     timerfd_settime(probe->timer, TFD_TIMER_ABSTIME, &every, NULL);
 }
@@ -180,9 +182,9 @@ static bool save(const Probe *probe, const char *path)
 
 static void print_summary(const Probe *probe)
 {
-    printf("{\"sent\": %llu, \"answered\": %zu, \"skipped\": %llu, \"unsendable\": %llu, "
-           "\"worst_late_us\": %llu, \"late\": [",
-           (unsigned long long)probe->sequence, probe->count, (unsigned long long)probe->skipped,
+    printf("{\"interval_ms\": %ld, \"sent\": %llu, \"answered\": %zu, \"skipped\": %llu, "
+           "\"unsendable\": %llu, \"worst_late_us\": %llu, \"late\": [",
+           probe->interval_ns / MS_NS, (unsigned long long)probe->sequence, probe->count, (unsigned long long)probe->skipped,
            (unsigned long long)probe->unsendable, (unsigned long long)(probe->worst_late / 1000));
     for (size_t i = 0; i < probe->late_count; i++)
         printf("%s[%.6f, %.6f]", i ? ", " : "", (double)probe->late[i].at / 1e9,
@@ -193,10 +195,12 @@ static void print_summary(const Probe *probe)
 int main(int argc, char **argv)
 {
     static Probe probe;
-    if (argc != 4) {
-        fprintf(stderr, "usage: udp-probe IP PORT FILE\n");
+    int ms = argc == 5 ? atoi(argv[4]) : 1;
+    if (argc < 4 || argc > 5 || ms < 1 || ms > MOST_MS) {
+        fprintf(stderr, "usage: udp-probe IP PORT FILE [MS], at most %d ms\n", MOST_MS);
         return 2;
     }
+    probe.interval_ns = ms * (long)MS_NS;
     start(&probe, argv[1], argv[2]);
     run(&probe);
     if (!save(&probe, argv[3])) {

@@ -30,6 +30,7 @@ GUEST_IP = "10.78.0.100"
 GUEST_SECONDS = 180  # to boot: two levels of emulation
 ONLINE_SECONDS = 600  # a node that was off has to boot, without KVM on a busy machine
 CALM_SECONDS = 3.0
+PROBE_MS = 10  # a question each millisecond keeps an emulated node of one CPU busy with nothing else
 AFTER_SECONDS = 6.0
 LOG_LINES = "60"
 
@@ -238,7 +239,7 @@ class Probe:
     def __enter__(self):
         handle, self._path = tempfile.mkstemp(prefix="vmlab-probe-")
         os.close(handle)
-        self._process = subprocess.Popen([self._program, GUEST_IP, "7777", self._path],
+        self._process = subprocess.Popen([self._program, GUEST_IP, "7777", self._path, str(PROBE_MS)],
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         return self
 

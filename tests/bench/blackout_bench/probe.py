@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import guest
 from errors import BenchError
 
-INTERVAL = 0.001
 PORT = 7777
 END_SECONDS = 30
 RECORD = struct.Struct("<9Q")  # ProbeRecord in udp_probe.c
@@ -50,11 +49,12 @@ class Gap:
     """A silence: from the arrival of one answer to that of the next."""
     start: float
     end: float
+    interval: float
 
     @property
     def blackout(self):
         """Seconds without the one interval that passes anyway."""
-        return max(0.0, self.end - self.start - INTERVAL)
+        return max(0.0, self.end - self.start - self.interval)
 
 
 class Seen:
@@ -63,6 +63,7 @@ class Seen:
     def __init__(self, path, summary):
         self.late = [(at - late, at) for at, late in summary.pop("late")]
         self.summary = summary
+        self._interval = summary["interval_ms"] / 1000
         records = self.read(path)
         if len(records) < 100:
             raise BenchError(f"the probe got only {len(records)} answers")
@@ -98,7 +99,8 @@ class Seen:
     def longest_gaps(self, begin, end, count):
         """The longest silences between the two points in time, the longest first."""
         first, last = max(0, bisect_right(self.came, begin) - 1), bisect_left(self.came, end)
-        gaps = [Gap(self.came[i], self.came[i + 1]) for i in range(first, min(last, len(self.came) - 1))]
+        gaps = [Gap(self.came[i], self.came[i + 1], self._interval)
+                for i in range(first, min(last, len(self.came) - 1))]
         return sorted(gaps, key=lambda gap: gap.start - gap.end)[:count]
 
     def probe_late(self, gap):
@@ -113,7 +115,7 @@ class Seen:
         before, after = self.came[at - 1], self.came[at]
         part = (when - before) / (after - before) if after > before else 1.0
         # Nothing is known of the work in a silence but its end: the work was done there.
-        if after - before > 10 * INTERVAL:
+        if after - before > 10 * self._interval:
             part = 0.0
         return self._work[at - 1] + part * (self._work[at] - self._work[at - 1])
 
