@@ -128,7 +128,7 @@ bool hv_spawn_prepare(char *const *argv, int output, const int *fds, size_t n_fd
         return false;
     }
     *spawn = (HvSpawn){fresh.pid, hv_steal_fd(&fresh.pidfd), hv_steal_fd(&fresh.release),
-                       hv_steal_fd(&fresh.result)};
+                       hv_steal_fd(&fresh.result), argv[0]};
     fresh.pid = 0;
     return true;
 }
@@ -145,7 +145,8 @@ bool hv_spawn_release(HvSpawn *spawn, GError **error)
     if (!problem)
         return true;
     hv_spawn_clear(spawn);
-    g_set_error(error, HV_ERROR, HV_ERROR_START, "cannot run the program: %s", g_strerror(problem));
+    g_set_error(error, HV_ERROR, HV_ERROR_START, "cannot run %s: %s", spawn->program,
+                g_strerror(problem));
     return false;
 }
 

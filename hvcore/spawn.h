@@ -14,13 +14,14 @@ typedef struct {
     int pidfd;
     int release; // write end of the pipe the child waits on
     int result;  // read end of the pipe that carries exec's errno
+    const char *program; // argv[0], borrowed
 } HvSpawn;
 #define HV_SPAWN_INIT                                                                              \
     {                                                                                              \
-        0, -1, -1, -1                                                                              \
+        0, -1, -1, -1, ""                                                                          \
     }
 
-// ARGV is NULL-terminated, argv[0] an absolute path. The child gets a session of its own, a clean
+// ARGV is NULL-terminated, argv[0] an absolute path that lives as long as SPAWN. The child gets a session of its own, a clean
 // environment, /dev/null as input, OUTPUT as stdout and stderr, and of all other descriptors only
 // the N_FDS in FDS, with their numbers. HV_ERROR_START.
 bool hv_spawn_prepare(char *const *argv, int output, const int *fds, size_t n_fds, HvSpawn *spawn,

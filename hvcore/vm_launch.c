@@ -233,7 +233,7 @@ static bool start(HvVm *vm, HvLaunchMode mode, uint64_t epoch, GError **error)
 {
     g_auto(HvHandover) handover = HV_HANDOVER_INIT;
     g_auto(HvSpawn) spawn = HV_SPAWN_INIT;
-    if (!check_free(vm, error) || 
+    if (!check_free(vm, error) ||
         !hv_handover_open(&handover, vm->definition, mode, vm->run_dir, vm->user, error))
         return false;
     vm->rescue_fd = handover.rescue[HV_RESCUE_HELD];

@@ -56,7 +56,7 @@ static void test_no_such_program(void)
     g_auto(HvRunResult) result = {0};
     g_assert_false(hv_run(argv, NULL, 0, 20000, &result, &error));
     g_assert_error(error, HV_ERROR, HV_ERROR_START);
-    g_assert_nonnull(strstr(error->message, "No such file"));
+    g_assert_nonnull(strstr(error->message, "/nowhere/qemu: No such file"));
     g_assert_cmpint(waitpid(-1, NULL, WNOHANG), ==, -1); // nothing is left behind
 }
 
