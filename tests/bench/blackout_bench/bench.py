@@ -8,7 +8,7 @@ import cluster
 import guest
 import peers
 from case import EXPECTED, GuestSeries, say
-from nodes import Nodes, use_own_libexec
+from nodes import NODES, Nodes, use_own_libexec
 from options import Plan
 from storage import Storage, validate
 
@@ -36,6 +36,7 @@ def run(plan, results, lab_name, build):
         results.all["storage"]["description"] = storage.description
         guest.pin_address()
         use_own_libexec(nodes, build)
+        bench.cluster.wait_online(NODES)
         nodes.prepare()
         for mb_s in plan.storage:
             found = validate(nodes, storage, mb_s, plan.quick)

@@ -153,7 +153,8 @@ def use_own_libexec(nodes, build):
     folder = nodes.layout.shared / "libexec"
     folder.mkdir(exist_ok=True)
     choose_pager(nodes, build)
-    (folder / "vmferry-saver").symlink_to(f"{build}/migrate/vmferry-saver")
+    for program in ("vmferry-saver", "vmferry-launch"):
+        (folder / program).symlink_to(f"{build}/migrate/{program}")
     for node in NODES:
         conf = nodes.root(node) / "etc/vmferry/vmferryd.conf"
         lines = conf.read_text(encoding="utf-8").splitlines()
