@@ -131,6 +131,7 @@ static bool begin_works(FerryLazySend *send, GError **error)
         if (!begin_work(send, work, error))
             return false;
     }
+    ferry_reads_flush(send->reads);
     return true;
 }
 

@@ -278,6 +278,7 @@ static bool ask(FerryPreload *preload, GError **error)
         else if (!take_zero(preload, error))
             return false;
     }
+    ferry_reads_flush(preload->reads);
     return true;
 }
 

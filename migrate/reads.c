@@ -59,7 +59,12 @@ static void ask(FerryReads *reads, Read *read)
     io_uring_prep_read(sqe, ferry_area_fd(reads->area), read->buffer + read->done,
                        (unsigned)(read->bytes - read->done), read->offset + read->done);
     io_uring_sqe_set_data(sqe, read);
-    io_uring_submit(&reads->ring); // what it cannot take now is submitted by reap
+}
+
+void ferry_reads_flush(FerryReads *reads)
+{
+    if (reads->has_ring && io_uring_sq_ready(&reads->ring) > 0)
+        io_uring_submit(&reads->ring); // what it cannot take now is submitted the next time
 }
 
 static void end(FerryReads *reads, Read *read)
@@ -107,8 +112,7 @@ static void take_result(FerryReads *reads, Read *read, int result)
 static void reap(FerryReads *reads)
 {
     struct io_uring_cqe *cqe;
-    if (reads->has_ring && io_uring_sq_ready(&reads->ring) > 0)
-        io_uring_submit(&reads->ring);
+    ferry_reads_flush(reads);
     while (reads->has_ring && io_uring_peek_cqe(&reads->ring, &cqe) == 0) {
         Read *read = io_uring_cqe_get_data(cqe);
         int result = cqe->res;

@@ -15,8 +15,9 @@ void ferry_reads_free(FerryReads *reads); // waits for what is under way
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(FerryReads, ferry_reads_free)
 
 // Begins to read; BUFFER, BYTES and OFFSET are multiples of FERRY_PAGE. Less than FERRY_READS_MAX
-// are under way.
+// are under way. Storage learns of it, and of all others since, by one of the functions below.
 void ferry_reads_submit(FerryReads *reads, void *buffer, size_t bytes, uint64_t offset, void *tag);
+void ferry_reads_flush(FerryReads *reads); // for who has something else to do next
 unsigned ferry_reads_under_way(const FerryReads *reads);
 
 // The TAG of a read that has ended, or NULL where none has. ERROR is set where it failed.
