@@ -68,6 +68,11 @@ class Figures(unittest.TestCase):
         self.assertAlmostEqual(found["guest_longest_gap_ms"], 301, delta=0.01)
         self.assertAlmostEqual(found["guest_blackout_ms"], 2301, delta=0.01)
 
+    def test_what_a_guest_needs_once_it_runs(self):
+        self.assertIsNone(measure.figures(moved(2000), self.move, 2.0)["cold_ms"])
+        move = measure.Move(self.move.asked, self.move.settled, START + 6.9)
+        self.assertAlmostEqual(measure.figures(moved(2000), move, 2.0)["cold_ms"], 100, delta=0.01)
+
     def test_a_late_probe_is_told(self):
         calm = [record(ms, ms, ms) for ms in range(4600)]
         rest = [record(ms, ms, ms) for ms in range(4650, 20000)]
@@ -121,7 +126,7 @@ class LostWork(unittest.TestCase):
 def case_of(peer, blackout, ram=512, storage=0, lost=None, failed=None):
     run = {"blackout_ms": blackout, "guest_blackout_ms": blackout, "idle_gap_ms": 1.0, "total_s": 1.0,
            "written_mib": 300.0, "read_mib": 300.0, "probe": {"worst_late_us": 5}, "told": {},
-           "probe_late_in_it_ms": 0.1,
+           "probe_late_in_it_ms": 0.1, "cold_ms": None,
            "lost_work_s": lost}
     return {"peer": peer, "ram_mib": ram, "filled_mib": ram // 2, "used_mib": 250.0, "dirty_mb_s": 0,
             "storage_mb_s": storage, "failed": failed} | case.summary([run])

@@ -10,6 +10,7 @@ import traceback
 import guest
 import measure
 import storage as storage_module
+from cluster import CommandFailed
 from errors import BenchError
 from nodes import NODES
 from probe import Probe
@@ -17,7 +18,7 @@ from probe import Probe
 SHORT_CALM = 1.7  # seconds of probing before a move without the lost work
 PROBE_SECONDS = 0.2
 MIB = 1 << 20
-EXPECTED = (BenchError, AssertionError, OSError, subprocess.SubprocessError)
+EXPECTED = (BenchError, CommandFailed, AssertionError, OSError, subprocess.SubprocessError)
 
 
 def say(text):
@@ -153,6 +154,7 @@ def summary(runs):
         "blackout_ms": spread([run["blackout_ms"] for run in runs]),
         "guest_blackout_ms": spread([run["guest_blackout_ms"] for run in runs]),
         "idle_gap_ms": spread([run["idle_gap_ms"] for run in runs]),
+        "cold_ms": spread([run["cold_ms"] for run in runs if run["cold_ms"] is not None]),
         "total_s": mean(runs, "total_s"), "written_mib": mean(runs, "written_mib"),
         "read_mib": mean(runs, "read_mib"), "lost_work_s": mean(runs, "lost_work_s"),
         "rate_after": mean(runs, "rate_after"),

@@ -11,9 +11,11 @@ RATE_SECONDS = 3.0    # at the end of the window: the rate after the move
 
 @dataclass
 class Move:
-    """When a move was asked for, and when nothing of it was under way any more (Unix times)."""
+    """When a move was asked for, when nothing of it was under way any more, and, where that is known,
+    when the guest was let run again with all of its memory there (Unix times)."""
     asked: float
     settled: float
+    resumed: float | None = None
 
 
 def ms(seconds):
@@ -36,6 +38,7 @@ def figures(seen, move, calm):
         "guest_clock_stopped_ms": ms(stopped),
         "guest_longest_gap_ms": ms(ticks),
         "idle_gap_ms": ms(idle.blackout),
+        "cold_ms": ms(seen.first_after(move.resumed) - move.resumed) if move.resumed else None,
         "total_s": round(move.settled - move.asked, 3),
         "probe": seen.summary,
     }

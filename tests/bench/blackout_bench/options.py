@@ -24,6 +24,9 @@ what is measured, for each case (peer x RAM x storage bandwidth x dirty rate):
                   around it, by its clock (the stalls that it can see).
   idle gap        the same as blackout, just before the move: what this machine does to a guest that
                   nobody moves.
+  cold            qemu-save only, in its own line: from `cont` in the new QEMU, with all memory there, to
+                  the first answer. Under TCG the new QEMU has no code translated yet, and the guest has
+                  to run some 4,000 pieces of it before it answers: that is in every peer's blackout.
   total           from when the move was asked for until nothing of it is under way: the command is
                   back, Pacemaker idle, the source's QEMU gone, all pages loaded.
   written, read   at the storage's block device (the kernel's counters), from when the move was asked

@@ -49,13 +49,14 @@ class QemuSave:
         wait_for("dd to end", done.exists, SAVE_SECONDS, 0.001)
         new.do("migrate-incoming", uri=f"exec:cat {FILE}")
         new.wait_migrated(SAVE_SECONDS)
+        resumed = time.time()
         new.do("cont")  # it was paused when it was saved
         new.do("announce-self", initial=50, max=550, rounds=5, step=100)
         settled = time.time()
         told = old.do("query-migrate")["ram"]
         self._end(source)
         self._nodes.run(target, "rm", "-f", FILE, f"{FILE}.done")
-        return Move(asked, settled), {"transferred_mib": round(told["transferred"] / (1 << 20), 1)}
+        return Move(asked, settled, resumed), {"transferred_mib": round(told["transferred"] / (1 << 20), 1)}
 
     def remove(self):
         for node in list(self._monitors):

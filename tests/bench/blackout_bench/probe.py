@@ -103,6 +103,13 @@ class Seen:
                 for i in range(first, min(last, len(self.came) - 1))]
         return sorted(gaps, key=lambda gap: gap.start - gap.end)[:count]
 
+    def first_after(self, when):
+        """When the first answer came from then on."""
+        at = bisect_left(self.came, when)
+        if at == len(self.came):
+            raise BenchError("the guest did not answer any more")
+        return self.came[at]
+
     def probe_late(self, gap):
         """Seconds of the silence in which the probe itself did not run."""
         return sum(max(0.0, min(gap.end, end) - max(gap.start, start)) for start, end in self.late)

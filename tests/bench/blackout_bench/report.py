@@ -107,6 +107,10 @@ def text(results, ratios):
             if case["probe_late_in_blackout_ms"] is not None]
     if late:
         yield f"The probe itself was late in a blackout for {max(late):.1f} ms at most."
+    for case in cases:
+        if case.get("cold_ms"):
+            yield (f"{case['peer']}, {case['ram_mib']} MiB: from `cont` with all memory there to the first "
+                   f"answer: p50 {number(case['cold_ms']['p50'], 1)} ms.")
     if ratios:
         yield from ["", "ratios"] + [_ratio_line(ratio) for ratio in ratios]
     faults = list(_faults(cases))
