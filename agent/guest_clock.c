@@ -135,24 +135,30 @@ static bool step_was_in_vain(const GuestClock *clock)
            ABS(clock->now.after_us) >= ABS(clock->before_step_us) / 2;
 }
 
-static void decide(GuestClock *clock)
+// A step may well make it worse than it is here.
+static bool is_right(const GuestClock *clock)
 {
     int64_t off_ms = clock->now.after_us / US_PER_MS;
-    bool first = clock->now.steps == 0, right = ABS(off_ms) <= GUEST_CLOCK_RIGHT_MS;
+    bool leave = clock->now.steps == 0 ? off_ms > 0 : begins_two(clock);
+    return ABS(off_ms) <= GUEST_CLOCK_CLOSE_MS ||
+           (leave && ABS(off_ms) <= GUEST_CLOCK_RIGHT_MS);
+}
+
+static void decide(GuestClock *clock)
+{
+    bool first = clock->now.steps == 0;
     g_autoptr(GError) error = NULL;
     if (first)
         clock->now.before_us = clock->now.after_us;
-    if (ABS(off_ms) <= GUEST_CLOCK_CLOSE_MS || (first && off_ms > 0 && right)) {
+    if (is_right(clock)) {
         finish(clock, NULL);
-    } else if (first && off_ms > GUEST_CLOCK_BACK_MS) {
+    } else if (first && clock->now.after_us / US_PER_MS > GUEST_CLOCK_BACK_MS) {
         error = is_ahead(clock);
         finish(clock, error);
     } else if (step_was_in_vain(clock)) {
         finish(clock, clock->refusal);
     } else if (first || clock->rested || !begins_two(clock)) {
         step(clock);
-    } else if (right) {
-        finish(clock, NULL);
     } else if (clock->now.steps < GUEST_CLOCK_STEPS) {
         rest(clock);
     } else {
