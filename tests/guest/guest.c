@@ -13,6 +13,7 @@
 //   gap         gap MONOTONIC_NS BOOTTIME_NS, the longest time between two ticks since last asked
 //   work MBPS   ok; computes on all filled memory from now on and writes pages of it at that rate
 //               (MB/s); its progress is in the answers by UDP on the same port (echo.h, work.h)
+//   compute MBPS   the same, with much more computing for each word: as fast as the CPU, not the memory
 //   worksum     worksum HEX WRITES, of all filled memory as if WRITES had not been; ends the work
 //   disk N      disk COUNT; appends N records of 4 KiB to /dev/vda and flushes; all there are now
 //   diskcheck   diskcheck COUNT, when all records are whole and in order, none lost
@@ -53,6 +54,7 @@ enum {
     BUTTONS_MAX = 8,
     TICK_NS = 1000000,
     DIRTY_BYTES = 64 << 20,
+    COMPUTE_ROUNDS = 16,
 };
 
 #define RECORD_MAGIC 0x766d66657272790aULL
@@ -215,9 +217,9 @@ static void reply_dirty(unsigned long rate, char *reply, size_t size)
     snprintf(reply, size, done ? "ok" : "err no memory");
 }
 
-static void reply_work(unsigned long rate, char *reply, size_t size)
+static void reply_work(unsigned long rate, unsigned rounds, char *reply, size_t size)
 {
-    snprintf(reply, size, work_start(boot_id, rate) ? "ok" : "err nothing is filled");
+    snprintf(reply, size, work_start(boot_id, rate, rounds) ? "ok" : "err nothing is filled");
 }
 
 static void reply_worksum(char *reply, size_t size)
@@ -365,7 +367,9 @@ static void answer(const char *line, char *reply, size_t size, unsigned long *pu
     else if (fields == 2 && !strcmp(word, "dirty"))
         reply_dirty(number, reply, size);
     else if (fields == 2 && !strcmp(word, "work"))
-        reply_work(number, reply, size);
+        reply_work(number, 1, reply, size);
+    else if (fields == 2 && !strcmp(word, "compute"))
+        reply_work(number, COMPUTE_ROUNDS, reply, size);
     else if (fields == 1 && !strcmp(word, "worksum"))
         reply_worksum(reply, size);
     else if (fields == 1 && !strcmp(word, "gap"))

@@ -3,8 +3,8 @@
 // scattered over the whole, the fourth from all. Writes go to single pages anywhere. A page's first
 // word counts how often it was written, and the other words are its first content turned by that
 // count: so it always differs from what it was, never gets compressible, and can still be checked.
-// Much is computed for each word, so that the rate is that of the CPU: reading alone went at a quarter of
-// its speed while another tenant of the machine used the memory.
+// Where much is computed for each word, the rate is that of the CPU: reading alone went at a quarter of its
+// speed while another tenant of the machine used the memory.
 #include "work.h"
 
 #include <stdatomic.h>
@@ -14,12 +14,13 @@
 #include <sched.h>
 #include <sys/resource.h>
 
-enum { OBJECT_PAGES = 16, HOT_PART = 8, HOT_IN_4 = 3, ROUNDS = 16 };
+enum { OBJECT_PAGES = 16, HOT_PART = 8, HOT_IN_4 = 3 };
 #define SCATTER 2654435761ULL // a prime: index * SCATTER % count meets each object once
 #define LONGEST_DEBT 0.1      // seconds: what could not be written by then is not caught up
 
 static atomic_bool wanted;
 static atomic_ulong dirty_rate;
+static atomic_uint rounds; // of computing for each word
 static atomic_ullong pages_read;
 static volatile uint64_t sink; // what was computed was computed for something
 
@@ -51,9 +52,10 @@ static void write_page(uint64_t *page)
 static uint64_t read_page(const uint64_t *page)
 {
     uint64_t sum = 0;
+    unsigned most = rounds;
     for (int i = 0; i < WORDS; i++) {
         sum += page[i];
-        for (int round = 0; round < ROUNDS; round++)
+        for (unsigned round = 0; round < most; round++)
             sum = (sum ^ sum >> 29) * MIX;
     }
     return sum;
@@ -125,7 +127,7 @@ static void begin_counting(void)
     pages_written = 0;
 }
 
-bool work_start(uint64_t seed, unsigned long rate)
+bool work_start(uint64_t seed, unsigned long rate, unsigned compute)
 {
     pthread_mutex_lock(&filled.lock);
     bool done = filled.bytes >= (size_t)HOT_PART * OBJECT_PAGES * PAGE && start_loop(seed);
@@ -134,6 +136,7 @@ bool work_start(uint64_t seed, unsigned long rate)
         owed = 0;
         paid_at = clock_ns(CLOCK_MONOTONIC);
         dirty_rate = rate;
+        rounds = compute;
         wanted = true;
     }
     pthread_mutex_unlock(&filled.lock);

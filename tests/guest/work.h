@@ -27,8 +27,8 @@ typedef struct {
 } WorkCheck;
 
 // Starts the loop, or changes its rate: MB (10^6 bytes) of pages written a second, 0 = it reads
-// only. false: no memory is filled.
-bool work_start(uint64_t seed, unsigned long dirty_rate);
+// only; and how many rounds it computes for each word. false: no memory is filled.
+bool work_start(uint64_t seed, unsigned long dirty_rate, unsigned rounds);
 
 // After it nothing is read or written any more.
 void work_stop(void);

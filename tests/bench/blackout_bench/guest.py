@@ -69,7 +69,7 @@ def fill(spec):
 
 def work(rate):
     guest = Guest()
-    guest.request(f"work {rate}")
+    guest.request(f"compute {rate}")
     guest.close()
 
 
