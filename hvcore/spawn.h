@@ -12,8 +12,8 @@
 typedef struct {
     pid_t pid;
     int pidfd;
-    int release; // write end of the pipe the child waits on
-    int result;  // read end of the pipe that carries exec's errno
+    int release;         // write end of the pipe the child waits on
+    int result;          // read end of the pipe that carries exec's errno
     const char *program; // argv[0], borrowed
 } HvSpawn;
 #define HV_SPAWN_INIT                                                                              \
@@ -21,9 +21,9 @@ typedef struct {
         0, -1, -1, -1, ""                                                                          \
     }
 
-// ARGV is NULL-terminated, argv[0] an absolute path that lives as long as SPAWN. The child gets a session of its own, a clean
-// environment, /dev/null as input, OUTPUT as stdout and stderr, and of all other descriptors only
-// the N_FDS in FDS, with their numbers. HV_ERROR_START.
+// ARGV is NULL-terminated, argv[0] an absolute path that lives as long as SPAWN. The child gets a
+// session of its own, a clean environment, /dev/null as input, OUTPUT as stdout and stderr, and of
+// all other descriptors only the N_FDS in FDS, with their numbers. HV_ERROR_START.
 bool hv_spawn_prepare(char *const *argv, int output, const int *fds, size_t n_fds, HvSpawn *spawn,
                       GError **error);
 // Lets the child run the program. On failure it is gone and reaped.

@@ -116,6 +116,7 @@ static bool begin_work(FerryLazySend *send, Work *work, GError **error)
         ferry_image_reader_count(send->reader, (uint64_t)(end - at) * FERRY_PAGE);
         work->reading++;
     }
+    ferry_reads_flush(send->reads); // the next run's index may have to be waited for
     return true;
 }
 
@@ -131,7 +132,6 @@ static bool begin_works(FerryLazySend *send, GError **error)
         if (!begin_work(send, work, error))
             return false;
     }
-    ferry_reads_flush(send->reads);
     return true;
 }
 

@@ -249,6 +249,7 @@ static void begin_run(FerryPreload *preload, Run *run)
     preload->bytes += bytes;
     ferry_reads_submit(preload->reads, run->buffer, bytes,
                        preload->descriptor.pages_offset + run->first * FERRY_PAGE, run);
+    ferry_reads_flush(preload->reads); // the next index block is waited for
 }
 
 static Run *free_run(FerryPreload *preload)
@@ -278,7 +279,6 @@ static bool ask(FerryPreload *preload, GError **error)
         else if (!take_zero(preload, error))
             return false;
     }
-    ferry_reads_flush(preload->reads);
     return true;
 }
 

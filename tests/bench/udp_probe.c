@@ -4,8 +4,8 @@
 //   udp-probe IP PORT FILE [MS]      until standard input ends
 //
 // FILE gets a ProbeRecord for each answer, in the order they came. Standard output gets one JSON
-// object: the interval, how many were sent and answered, and when this program itself was late and by how much
-// (more than 2 ms), since a probe that does not run looks like a guest that does not answer. An
+// object: the interval, how many were sent and answered, and when this program itself was late and by
+// how much (more than 2 ms), since a probe that does not run looks like a guest that does not answer. An
 // answer's time is the kernel's, taken when the packet came in on this machine, so that a late
 // probe does not make it late. Nothing is sent twice, and a question that was due while the probe
 // did not run is not sent later.
@@ -184,8 +184,9 @@ static void print_summary(const Probe *probe)
 {
     printf("{\"interval_ms\": %ld, \"sent\": %llu, \"answered\": %zu, \"skipped\": %llu, "
            "\"unsendable\": %llu, \"worst_late_us\": %llu, \"late\": [",
-           probe->interval_ns / MS_NS, (unsigned long long)probe->sequence, probe->count, (unsigned long long)probe->skipped,
-           (unsigned long long)probe->unsendable, (unsigned long long)(probe->worst_late / 1000));
+           probe->interval_ns / MS_NS, (unsigned long long)probe->sequence, probe->count,
+           (unsigned long long)probe->skipped, (unsigned long long)probe->unsendable,
+           (unsigned long long)(probe->worst_late / 1000));
     for (size_t i = 0; i < probe->late_count; i++)
         printf("%s[%.6f, %.6f]", i ? ", " : "", (double)probe->late[i].at / 1e9,
                (double)probe->late[i].ns / 1e9);
