@@ -49,6 +49,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc, (void)argv;
     fuzz_log_quietly();
+    guest_clock_rest_ms = 0;
     return 0;
 }
 
