@@ -129,7 +129,7 @@ def case_of(peer, blackout, ram=512, storage=0, lost=None, failed=None):
            "probe_late_in_it_ms": 0.1, "cold_ms": None,
            "lost_work_s": lost}
     return {"peer": peer, "ram_mib": ram, "filled_mib": ram // 2, "used_mib": 250.0, "dirty_mb_s": 0,
-            "storage_mb_s": storage, "failed": failed} | case.summary([run])
+            "storage_mb_s": storage, "rounds": 1, "failed": failed} | case.summary([run])
 
 
 class Summary(unittest.TestCase):
@@ -176,12 +176,33 @@ class Plans(unittest.TestCase):
             first.add(case_of("vmferry", 20.0))
             first.add(case_of("qemu-save", 1.0, failed="it broke"))
             again = results.Results(options.parse(["--out", file]))
-            self.assertTrue(again.has("vmferry", 512, 0, 0))
-            self.assertFalse(again.has("qemu-save", 512, 0, 0))
+            self.assertFalse(again.wants(0, "vmferry", 512, 0, 0))
+            self.assertTrue(again.wants(0, "qemu-save", 512, 0, 0))
             again.add(case_of("qemu-save", 2.0))
             kept = json.loads(Path(file).read_text(encoding="utf-8"))
             self.assertEqual(sorted(each["peer"] for each in kept["cases"]), ["qemu-save", "vmferry"])
             self.assertFalse(again.failed())
+
+    def test_rounds_become_one_case(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = f"{folder}/kept.json"
+            first = results.Results(options.parse(["--out", file, "--rounds", "2"]))
+            first.add(case_of("vmferry", 20.0))
+            self.assertTrue(first.wants(1, "vmferry", 512, 0, 0))
+            first.add(case_of("vmferry", 40.0))
+            kept = json.loads(Path(file).read_text(encoding="utf-8"))["cases"]
+            self.assertEqual([(case["rounds"], case["runs"]) for case in kept], [(2, 2)])
+            self.assertEqual(kept[0]["blackout_ms"]["p50"], 30.0)
+            again = results.Results(options.parse(["--out", file, "--rounds", "3"]))
+            self.assertFalse(again.wants(1, "vmferry", 512, 0, 0))
+            self.assertTrue(again.wants(2, "vmferry", 512, 0, 0))
+
+    def test_a_round_that_failed_is_told_and_not_tried_again(self):
+        kept = results.Results(options.parse(["--rounds", "3"]))
+        kept.add(case_of("vmferry", 20.0))
+        kept.add(case_of("vmferry", 20.0, failed="it broke"))
+        self.assertFalse(kept.wants(2, "vmferry", 512, 0, 0))
+        self.assertEqual(kept.failed()[0]["failed"], "it broke")
 
 
 if __name__ == "__main__":

@@ -43,18 +43,19 @@ def run(plan, results, lab_name, build):
             say(f"storage: {found}")
             results.add_validation(found)
         deadline = begin + plan.most_seconds if plan.most_seconds else None
-        for ram, peer, pairs in plan.cases():
-            _series(bench, results, (ram, peer, pairs), deadline)
+        for turn in range(plan.rounds):
+            for ram, peer, pairs in plan.cases():
+                _series(bench, results, turn, (ram, peer, pairs), deadline)
     finally:
         nodes.unmount()
         storage.close()
 
 
-def _series(bench, results, cases, deadline):
+def _series(bench, results, turn, cases, deadline):
     ram, peer, pairs = cases
     series = GuestSeries(bench, peers.BY_NAME[peer], ram)
     for storage_mb_s, dirty_mb_s in pairs:
-        if results.has(peer, ram, storage_mb_s, dirty_mb_s):
+        if not results.wants(turn, peer, ram, storage_mb_s, dirty_mb_s):
             continue
         begin = time.monotonic()
         say(f"{peer}, {ram} MiB, storage {storage_mb_s or 'unlimited'}, dirty {dirty_mb_s} MB/s")

@@ -62,7 +62,8 @@ class GuestSeries:
         wanted = plan.runs_of(self._peer.name, storage_mb_s)
         case = {"peer": self._peer.name, "ram_mib": self._spec.ram_mib,
                 "filled_mib": self._spec.filled_mib, "used_mib": self._used,
-                "dirty_mb_s": dirty_mb_s, "storage_mb_s": storage_mb_s, "runs": 0, "failed": None}
+                "dirty_mb_s": dirty_mb_s, "storage_mb_s": storage_mb_s, "rounds": 1, "runs": 0,
+                "failed": None}
         runs = []
         try:
             if refused:
@@ -145,6 +146,11 @@ def spread(values):
 def mean(runs, key):
     values = [run[key] for run in runs if run.get(key) is not None]
     return round(statistics.fmean(values), 3) if values else None
+
+
+def together(known, case):
+    """The rounds of a case that are known, and one more."""
+    return known | case | summary(known["each"] + case["each"]) | {"rounds": known["rounds"] + 1}
 
 
 def summary(runs):

@@ -53,7 +53,8 @@ class Plan:
     ram: list
     storage: list
     dirty: list
-    runs: dict          # by peer
+    rounds: int         # the peers take turns so often
+    runs: dict          # by peer, in each round
     work_runs: int      # of these, so many with the lost work
     window: float       # of the lost work, seconds
     calm: float         # before it
@@ -66,7 +67,7 @@ class Plan:
     lab: str | None
 
     def cases(self):
-        """In the order that boots the fewest guests: (ram, peer, [(storage, dirty), ...])."""
+        """Of one round, in the order that boots the fewest guests: (ram, peer, [(storage, dirty), ...])."""
         found = []
         for ram in self.ram:
             for peer in self.peers:
@@ -131,8 +132,11 @@ def parse(argv):
     add("--storage", type=_numbers, metavar="MB/S,...", help="0 = no limit; default 0,500,250,125")
     add("--dirty", type=_numbers, metavar="MB/S,...", help="default 0,10,50")
     add("--runs", type=_runs, metavar="N[,PEER=N...]", help="moves in a case; default 5")
+    add("--rounds", type=int, metavar="N", default=1,
+        help="the peers take turns N times, with so many moves each time and guests booted anew: what else the "
+             "machine does meets all of them alike; default 1")
     add("--work-runs", type=int, metavar="N",
-        help="so many of them with the lost work, which takes 40 s each; default 1")
+        help="so many of them, in each round, with the lost work, which takes 40 s each; default 1")
     add("--quick", action="store_true",
         help="the smallest honest subset, in at most 5 minutes: 512 MiB, dirty rate 0, without a limit "
              "(2 moves) and 125 MB/s (1); the lost work's window ends 4 s after a move's end, what would "
@@ -154,8 +158,10 @@ def _plan(options):
     runs = chosen("runs")
     runs = runs if isinstance(runs, dict) else {None: runs}
     default = runs.get(None, usual["runs"])
+    if options.rounds < 1:
+        raise SystemExit("blackout: at least one round")
     return Plan(peers=names, ram=chosen("ram"), storage=chosen("storage"), dirty=chosen("dirty"),
-                runs={name: runs.get(name, default) for name in names},
+                rounds=options.rounds, runs={name: runs.get(name, default) for name in names},
                 work_runs=chosen("work_runs"), window=usual["window"], calm=usual["calm"],
                 settle=QUICK_SETTLE if options.quick else None, quick=options.quick,
                 most_seconds=QUICK_SECONDS if options.quick else None,

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import guest
+from case import together
 
 BUSY = "VMFERRY_BENCH_BUSY"  # busy_share(), before there was a lab
 KEY = ("peer", "ram_mib", "storage_mb_s", "dirty_mb_s")
@@ -19,19 +20,30 @@ class Results:
 
     def __init__(self, plan):
         self._path = Path(plan.out) if plan.out else None
+        self._tried = set()
         self.all = {"bench": "blackout", "machine": machine(), "plan": plan.as_json(),
                     "storage": {"description": None, "validation": []}, "cases": []}
         if self._path and self._path.exists():
             self._take_over(json.loads(self._path.read_text(encoding="utf-8")))
 
-    def has(self, *key):
-        return any(tuple(case[name] for name in KEY) == key and not case["failed"]
-                   for case in self.all["cases"])
+    def _find(self, key):
+        return next((case for case in self.all["cases"] if tuple(case[name] for name in KEY) == key), None)
+
+    def wants(self, turn, *key):
+        """Whether this round of the case, counted from 0, is to be measured. What failed is not tried again in
+        the same run: it is told."""
+        known = self._find(key)
+        if known is None or known["failed"]:
+            return key not in self._tried
+        return known["rounds"] <= turn
 
     def add(self, case):
         key = tuple(case[name] for name in KEY)
-        self.all["cases"] = [old for old in self.all["cases"]
-                             if tuple(old[name] for name in KEY) != key]
+        known = self._find(key)
+        if known is not None:
+            self.all["cases"].remove(known)
+            case = case if known["failed"] else together(known, case)
+        self._tried.add(key)
         self.all["cases"].append(case)
         self._write()
 
@@ -52,6 +64,8 @@ class Results:
                                  f"{old['machine'][name]}")
         if old["plan"]["quick"] != self.all["plan"]["quick"]:
             raise SystemExit(f"blackout: {self._path} and this are not both --quick, or both not")
+        for case in old["cases"]:
+            case.setdefault("rounds", 1)  # as files before there were rounds have it
         self.all["cases"] = old["cases"]
         self.all["storage"] = old["storage"]
 
