@@ -2,7 +2,7 @@
 """A guest under KVM on real nodes: what was installed is sound, and a planned move loses nothing."""
 import json
 
-from vmcluster import (AFTER_SECONDS, CALM_SECONDS, LabVm, Probe, build_probe, probed_move, quick,
+from vmcluster import (AFTER_SECONDS, CALM_SECONDS, LabVm, build_probe, probed_move, quick,
                        ready_paths)
 
 FILL_MIB = 16
@@ -48,7 +48,7 @@ def memory_of(guest):
 @quick
 def test_move_under_kvm(cluster):
     """There and, with a guest that works, back: memory, connection, records and clocks."""
-    probe = Probe(build_probe(cluster.places.directory))
+    probe = build_probe(cluster.places.directory)
     vm = LabVm(cluster, "mover").define()
     guest = vm.guest()
     guest.socket.settimeout(300)
@@ -86,11 +86,9 @@ def tell(source, target, seen, last):
 def check_clocks(probe, move, last):
     """The guest's clocks beside this computer's; the quickest answers tell best. Its steady clock stands still
     while the guest does, and makes no other step; its time of day is right again."""
-    def lag(begin, end):
-        return min(lag for at, lag in probe.wall_lags if begin <= at <= end)
     calm, after = (move.asked - CALM_SECONDS, move.asked), (move.settled, move.settled + AFTER_SECONDS)
     stood = probe.seen.clock_offset(*after) - probe.seen.clock_offset(*calm)
-    before, now = lag(*calm), lag(*after)
+    before, now = probe.seen.wall_lag(*calm), probe.seen.wall_lag(*after)
     print(f"  the guest's clock stood still for {stood * 1000:.0f} ms; its time of day is {before * 1000:.0f} ms late "
           f"before and {now * 1000:.0f} ms after the move", flush=True)
     blackout = last["blackout_ms"] / 1000

@@ -7,7 +7,7 @@ import tempfile
 
 from cases_kvm import tell
 from places import CHAP_FILE, MIB, TARGET, wwid
-from vmcluster import CommandFailed, LabVm, Probe, build_probe, lun_of, probed_move, run
+from vmcluster import CommandFailed, LabVm, build_probe, lun_of, probed_move, run
 
 WRONG_SECRET = "vmlab0wrong0secret"
 FILE_SYSTEM_LUN, SMALL_LUN, OTHER_LUN = 5, 6, 4
@@ -173,7 +173,7 @@ def test_file_system_follows(cluster):
     before, boot = guest.sum(), guest.counter()[1]
     guest.ask("disk 20")
     source = vm.node()
-    seen, last, _ = probed_move(cluster, vm, cluster.other(source), Probe(build_probe(cluster.places.directory)))
+    seen, last, _ = probed_move(cluster, vm, cluster.other(source), build_probe(cluster.places.directory))
     assert vm.node() == cluster.other(source)
     assert guest.counter()[1] == boot and guest.sum() == before
     mounted = [node for node in cluster.names

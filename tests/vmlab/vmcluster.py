@@ -4,13 +4,11 @@
 Runs in the lab's network (`vmlab client`). Guests, their protocol and the watchers are tests/cluster's and
 tests/bench's own."""
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from pathlib import Path
 
 from places import (CHAP_FILE, CHAP_USER, HERE, REPOSITORY, TARGET, LabError, Places, address,
                     wwid)
@@ -22,7 +20,7 @@ from settings import Settings  # noqa: E402
 from cluster import Cluster, CommandFailed, Guest, Skipped, run, wait_for  # noqa: E402,F401
 from measure import Move, figures  # noqa: E402
 from oracle import Journal, Log  # noqa: E402
-from probe import Seen  # noqa: E402
+from probe import Probe  # noqa: E402
 
 import control  # noqa: E402  (of tests/lab)
 
@@ -229,44 +227,12 @@ class Watcher:
         return self.journal.count, len(self.journal.boots)
 
 
-class Probe:
-    """udp-probe while it is entered; then `seen` has what it saw (tests/bench)."""
-
-    def __init__(self, program):
-        self._program = program
-        self.seen = None
-
-    def __enter__(self):
-        handle, self._path = tempfile.mkstemp(prefix="vmlab-probe-")
-        os.close(handle)
-        self._process = subprocess.Popen([self._program, GUEST_IP, "7777", self._path, str(PROBE_MS)],
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        return self
-
-    def __exit__(self, kind, *_):
-        try:
-            out, _ = self._process.communicate(timeout=60)
-            if kind is None:
-                self.seen = Seen(self._path, json.loads(out))
-                self.wall_lags = wall_lags(self._path)
-        finally:
-            if self._process.poll() is None:
-                self._process.kill()
-                self._process.communicate()
-            os.unlink(self._path)
-
-
-def wall_lags(path):
-    """Of each answer when it came, and how late the guest's time of day was then (with the answer's way),
-    in seconds."""
-    return [(record[8] / 1e9, (record[8] - record[4]) / 1e9) for record in Seen.read(path)]
-
-
 def build_probe(directory):
+    """What asks the guest, built here."""
     program = f"{directory}/udp-probe"
     subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", f"-I{REPOSITORY}", "-o", program,
                     str(REPOSITORY / "tests/bench/udp_probe.c")], check=True)
-    return program
+    return Probe(program, GUEST_IP, PROBE_MS)
 
 
 def time_told(cluster, vm, since):

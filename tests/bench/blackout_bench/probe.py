@@ -8,34 +8,37 @@ import subprocess
 import tempfile
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from pathlib import Path
 
-import guest
 from errors import BenchError
 
 PORT = 7777
-END_SECONDS = 30
+END_SECONDS = 60
 RECORD = struct.Struct("<9Q")  # ProbeRecord in udp_probe.c
 OFFSET_SECONDS = 1.0
 
 
 class Probe:
-    """Runs from entering to leaving; then `seen` has what it saw."""
+    """Asks the guest at the address, from entering to leaving; then `seen` has what it saw."""
 
-    def __init__(self, build):
-        self._program = f"{build}/tests/bench/udp-probe"
+    def __init__(self, program, address, interval_ms=1):
+        self._argv = [program, address, str(PORT)]
+        self._interval_ms = interval_ms
         self.seen = None
 
     def __enter__(self):
         handle, self._path = tempfile.mkstemp(prefix="vmferry-bench-")
         os.close(handle)
-        self._process = subprocess.Popen([self._program, guest.IP, str(PORT), self._path],
+        self._process = subprocess.Popen([*self._argv, self._path, str(self._interval_ms)],
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
         try:
             out, _ = self._process.communicate(timeout=END_SECONDS)
-            if self._process.returncode == 0:
+            if kind is None and self._process.returncode != 0:
+                raise BenchError("the probe failed")
+            if kind is None:
                 self.seen = Seen(self._path, json.loads(out))
         finally:
             if self._process.poll() is None:
@@ -64,7 +67,7 @@ class Seen:
         self.late = [(at - late, at) for at, late in summary.pop("late")]
         self.summary = summary
         self._interval = summary["interval_ms"] / 1000
-        records = self.read(path)
+        records = list(RECORD.iter_unpack(Path(path).read_bytes()))
         if len(records) < 100:
             raise BenchError(f"the probe got only {len(records)} answers")
         records.sort(key=lambda record: record[8])
@@ -72,13 +75,8 @@ class Seen:
         self._work = [record[2] for record in records]
         self._clock = [record[3] / 1e9 for record in records]
         self._gaps = [record[6] / 1e9 for record in records]
+        self._wall_lags = [(record[8] - record[4]) / 1e9 for record in records]
         self._check(records)
-
-    @staticmethod
-    def read(path):
-        """ProbeRecords, as tuples of their fields."""
-        with open(path, "rb") as file:
-            return list(RECORD.iter_unpack(file.read()))
 
     @staticmethod
     def _check(records):
@@ -134,12 +132,19 @@ class Seen:
         first, last = bisect_left(self.came, begin), bisect_right(self.came, end)
         return max(self._gaps[first:last], default=0.0)
 
+    def _answers(self, begin, end):
+        found = range(bisect_left(self.came, begin), bisect_right(self.came, end))
+        if not found:
+            raise BenchError("no answers to compare clocks by")
+        return found
+
     def clock_offset(self, begin, end):
         """How far the guest's monotonic clock is behind ours; the fastest answer tells best."""
-        first, last = bisect_left(self.came, begin), bisect_right(self.came, end)
-        if last <= first:
-            raise BenchError("no answers to compare clocks by")
-        return min(self.came[i] - self._clock[i] for i in range(first, last))
+        return min(self.came[i] - self._clock[i] for i in self._answers(begin, end))
+
+    def wall_lag(self, begin, end):
+        """How far its time of day is behind ours, in the same way."""
+        return min(self._wall_lags[i] for i in self._answers(begin, end))
 
     def clock_stood_still(self, before, after):
         """Seconds that the guest's clock has missed between the two points in time."""
