@@ -252,8 +252,13 @@ static gboolean begin_recovery(gpointer data)
     return G_SOURCE_REMOVE;
 }
 
+// A pager that ended between QEMU's last page and its own last word leaves nothing to go on with.
 static void recover(AgentVm *vm, const char *why)
 {
+    if (hv_vm_migration(vm->hv) == HV_MIGRATION_COMPLETED) {
+        over(vm, &(FerryPagerProgress){0});
+        return;
+    }
     tell_lost_pager(vm, why);
     vm->load->recovering = true;
     bool often = ++vm->load->recoveries > QUICK_RECOVERIES;
@@ -313,6 +318,13 @@ static void migration_known(HvVm *hv, const HvMigration *migration, const GError
                                                migration->error);
         lost(vm, failed);
     }
+}
+
+// While a pager is being replaced, too: QEMU may have got its last page just before.
+void agent_load_migration(AgentVm *vm, HvMigrationStatus status)
+{
+    if (vm->load->pager == NULL && status == HV_MIGRATION_COMPLETED)
+        over(vm, &(FerryPagerProgress){0});
 }
 
 // QEMU is asked for the load's end, and to listen for another pager: it refuses that while the earlier

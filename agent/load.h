@@ -12,6 +12,8 @@ enum { AGENT_LOAD_RECOVER_MS = 10 * 1000 }; // for QEMU to notice that its pager
 void agent_load_begin(AgentVm *vm, FerryPager *pager);
 // Its pager had ended before the load was begun here.
 void agent_load_failed(AgentVm *vm, const GError *error);
+// QEMU says how its load stands.
+void agent_load_migration(AgentVm *vm, HvMigrationStatus status);
 // The pager, if it still works, goes on without us: the guest depends on it.
 void agent_load_free(AgentLoad *load);
 

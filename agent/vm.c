@@ -237,6 +237,8 @@ static void qemu_migration(HvVm *hv, HvMigrationStatus status, gpointer data)
 {
     (void)hv;
     AgentVm *vm = data;
+    if (vm->load != NULL)
+        agent_load_migration(vm, status);
     if (vm->out != NULL)
         agent_move_out_migration(vm->out, status);
     else if (vm->in != NULL)

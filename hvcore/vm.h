@@ -108,6 +108,7 @@ const HvDefinition *hv_vm_definition(const HvVm *vm);
 bool hv_vm_process_alive(const HvVm *vm); // false only when proven gone or never started
 pid_t hv_vm_pid(const HvVm *vm);          // 0 where there is none
 HvRunState hv_vm_run_state(const HvVm *vm);
+HvMigrationStatus hv_vm_migration(const HvVm *vm); // as the event migration told it last
 // Bytes of memory that QEMU has; 0 where that says nothing of the guest's (huge pages, no process).
 uint64_t hv_vm_resident(const HvVm *vm);
 uint64_t hv_vm_epoch(const HvVm *vm);

@@ -28,6 +28,11 @@ HvRunState hv_vm_run_state(const HvVm *vm)
     return vm->run_state;
 }
 
+HvMigrationStatus hv_vm_migration(const HvVm *vm)
+{
+    return vm->migration;
+}
+
 // /proc/PID/statm (proc(5)): pages in all, then those in memory, without huge ones.
 uint64_t hv_vm_resident(const HvVm *vm)
 {

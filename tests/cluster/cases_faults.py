@@ -13,7 +13,7 @@ from collections import Counter
 
 from cases_pacemaker import nothing_left_behind
 from cluster import NODES, run, wait_for
-from faults import KINDS, Injector, Oracle, draw, move_meanwhile, watched_vm
+from faults import KINDS, Fault, Injector, Oracle, draw, move_meanwhile, watched_vm
 
 SETTLE_S = 150
 FILL_MIB = 96
@@ -210,4 +210,25 @@ def test_target_lost_in_the_pause(cluster):
         after = Memory(vm)
         assert (after.boot, after.sum) == (before.boot, before.sum), f"{number}: the guest was lost"
         cluster.wait_online()
+    vm.remove()
+
+
+def test_pager_killed_as_the_load_begins(cluster):
+    """Whether QEMU has its device state by then or has not: no memory is lost."""
+    vm = watched_vm(cluster, "begun").define()
+    guest = vm.guest()
+    guest.fill(FILL_MIB)
+    guest.ask("disk 5")
+    guest.close()
+    oracle, injector = Oracle(cluster, vm), Injector(cluster)
+    for number in range(int(os.environ.get("VMFERRY_TEST_KILLS", "8"))):
+        fault = Fault("kill-pager", "target", "load", number % 8 * 2)
+        one = Round(cluster, vm, oracle, injector, fault, lambda nodes, number=number: nodes[number % 2])
+        try:
+            node, _ = one.run()
+        except Exception as error:
+            told_failure(one, error, number, "none")
+            raise
+        print(f"  {number}: {fault}{'' if one.hit else ' (hit nothing)'}: memory kept, on {node}", flush=True)
+    oracle.close()
     vm.remove()

@@ -405,6 +405,13 @@ static void qemu_has_memory(SimQemu *qemu)
         sim_qemu_set_run_state(qemu, HV_RUN_RUNNING);
 }
 
+static void last_word(gpointer data)
+{
+    SimPager *pager = data;
+    say(NULL, pager, SAYS_LOADED, NULL);
+    pager_ends(pager);
+}
+
 static void pages_over(gpointer data)
 {
     SimPager *pager = data;
@@ -417,8 +424,7 @@ static void pages_over(gpointer data)
     sim_qemu_tell_migration(qemu, HV_MIGRATION_COMPLETED);
     if (!pager->lazy)
         qemu_has_memory(qemu);
-    say(NULL, pager, SAYS_LOADED, NULL);
-    pager_ends(pager);
+    sim_after(&pager->actor, sim_around(SIM_MS), last_word, pager, NULL);
 }
 
 // Even slow storage has it done long before a stop's share of time is over.

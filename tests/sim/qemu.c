@@ -18,6 +18,7 @@ struct HvVm {
     gpointer data;
     SimQemu *qemu; // connected to it, or was
     HvRunState run_state;
+    HvMigrationStatus migration;
     uint64_t epoch;
     HvDoneFn launch_done; // until it is answered
     gpointer launch_data;
@@ -104,6 +105,7 @@ static void told(gpointer data)
         set_run_state(vm, (HvRunState)tell->value);
         break;
     case TELL_MIGRATION:
+        vm->migration = (HvMigrationStatus)tell->value;
         vm->events.migration(vm, (HvMigrationStatus)tell->value, vm->data);
         break;
     case TELL_SHUTDOWN:
@@ -384,6 +386,11 @@ const char *hv_vm_guest_agent_path(const HvVm *vm)
 HvRunState hv_vm_run_state(const HvVm *vm)
 {
     return vm->run_state;
+}
+
+HvMigrationStatus hv_vm_migration(const HvVm *vm)
+{
+    return vm->migration;
 }
 
 uint64_t hv_vm_epoch(const HvVm *vm)
