@@ -5,6 +5,7 @@
 `VMFERRY_TEST_KINDS` chooses kinds of faults (faults.py). What must hold is judged by oracle.py and by the
 guest itself."""
 
+import itertools
 import os
 import random
 import signal
@@ -148,22 +149,28 @@ def told_failure(one, error, number, seed):
           f"{one.timeline()}", flush=True)
 
 
-def test_random_faults(cluster):
-    rounds = int(os.environ.get("VMFERRY_TEST_FAULTS", "6"))
-    seed = os.environ.get("VMFERRY_TEST_SEED") or str(random.randrange(1 << 32))
-    kinds = tuple(os.environ.get("VMFERRY_TEST_KINDS", ",".join(KINDS)).split(","))
-    dice = random.Random(seed)
-    print(f"  seed {seed}", flush=True)
-    vm = watched_vm(cluster, "hunted").define()
+def fill(vm):
     guest = vm.guest()
     guest.fill(FILL_MIB)
+    guest.close()
+
+
+def vm_to_lose(cluster, name):
+    """A running VM with memory and records."""
+    vm = watched_vm(cluster, name).define()
+    fill(vm)
+    guest = vm.guest()
     guest.ask("disk 5")
     guest.close()
-    oracle, injector = Oracle(cluster, vm), Injector(cluster)
-    ends = Counter()
+    return vm
+
+
+def play(cluster, vm, faults, target_of, seed):
+    """A move for each fault; how many ended how, and the oracle's summary."""
+    oracle, injector, ends = Oracle(cluster, vm), Injector(cluster), Counter()
     try:
-        for number in range(1, rounds + 1):
-            one = Round(cluster, vm, oracle, injector, draw(dice, kinds), dice.choice)
+        for number, fault in enumerate(faults, 1):
+            one = Round(cluster, vm, oracle, injector, fault, target_of)
             try:
                 node, cold = one.run()
             except Exception as error:
@@ -174,13 +181,22 @@ def test_random_faults(cluster):
                   f"{'cold boot' if cold else 'memory kept'}, on {node}; "
                   f"{time.time() - one.began:.1f} s", flush=True)
             if cold:
-                guest = vm.guest()
-                guest.fill(FILL_MIB)
-                guest.close()
+                fill(vm)
     except Exception:
         oracle.abandon()
         raise
-    summary = oracle.close()
+    return ends, oracle.close()
+
+
+def test_random_faults(cluster):
+    rounds = int(os.environ.get("VMFERRY_TEST_FAULTS", "6"))
+    seed = os.environ.get("VMFERRY_TEST_SEED") or str(random.randrange(1 << 32))
+    kinds = tuple(os.environ.get("VMFERRY_TEST_KINDS", ",".join(KINDS)).split(","))
+    dice = random.Random(seed)
+    print(f"  seed {seed}", flush=True)
+    vm = vm_to_lose(cluster, "hunted")
+    # Drawn one by one: the seed's next number chooses the target.
+    ends, summary = play(cluster, vm, (draw(dice, kinds) for _ in range(rounds)), dice.choice, seed)
     cluster.vmferry("stop", vm.name, "--poweroff")
     run("qemu-img", "check", "-q", cluster.shared(f"{vm.name}.qcow2"))
     print(f"  {rounds} moves, a fault in each: {dict(ends)}; {summary}", flush=True)
@@ -190,11 +206,7 @@ def test_random_faults(cluster):
 def test_target_lost_in_the_pause(cluster):
     """Again and again, as QEMU is about to give its disks up: it must take them back, or the guest's next
     write ends it."""
-    vm = watched_vm(cluster, "regained").define()
-    guest = vm.guest()
-    guest.fill(FILL_MIB)
-    guest.ask("disk 5")
-    guest.close()
+    vm = vm_to_lose(cluster, "regained")
     before, injector = Memory(vm), Injector(cluster)
     for number in range(int(os.environ.get("VMFERRY_TEST_KILLS", "8"))):
         source = wait_for("the VM to be settled", lambda: settled(cluster, vm.name), SETTLE_S, 0.3)
@@ -215,20 +227,8 @@ def test_target_lost_in_the_pause(cluster):
 
 def test_pager_killed_as_the_load_begins(cluster):
     """Whether QEMU has its device state by then or has not: no memory is lost."""
-    vm = watched_vm(cluster, "begun").define()
-    guest = vm.guest()
-    guest.fill(FILL_MIB)
-    guest.ask("disk 5")
-    guest.close()
-    oracle, injector = Oracle(cluster, vm), Injector(cluster)
-    for number in range(int(os.environ.get("VMFERRY_TEST_KILLS", "8"))):
-        fault = Fault("kill-pager", "target", "load", number % 8 * 2)
-        one = Round(cluster, vm, oracle, injector, fault, lambda nodes, number=number: nodes[number % 2])
-        try:
-            node, _ = one.run()
-        except Exception as error:
-            told_failure(one, error, number, "none")
-            raise
-        print(f"  {number}: {fault}{'' if one.hit else ' (hit nothing)'}: memory kept, on {node}", flush=True)
-    oracle.close()
+    kills = int(os.environ.get("VMFERRY_TEST_KILLS", "8"))
+    vm, turns = vm_to_lose(cluster, "begun"), itertools.cycle((0, 1))
+    play(cluster, vm, [Fault("kill-pager", "target", "load", number % 8 * 2) for number in range(kills)],
+         lambda nodes: nodes[next(turns)], "none")
     vm.remove()

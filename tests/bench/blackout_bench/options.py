@@ -120,6 +120,13 @@ def _runs(text):
     return found
 
 
+def _rounds(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least one round")
+    return number
+
+
 def parse(argv):
     listed = "\n".join(f"  {name:<27} {what}".replace("\n", "\n" + " " * 30)
                        for name, what in peers.TEXTS.items())
@@ -132,7 +139,7 @@ def parse(argv):
     add("--storage", type=_numbers, metavar="MB/S,...", help="0 = no limit; default 0,500,250,125")
     add("--dirty", type=_numbers, metavar="MB/S,...", help="default 0,10,50")
     add("--runs", type=_runs, metavar="N[,PEER=N...]", help="moves in a case; default 5")
-    add("--rounds", type=int, metavar="N", default=1,
+    add("--rounds", type=_rounds, metavar="N", default=1,
         help="the peers take turns N times, with so many moves each time and guests booted anew: what else the "
              "machine does meets all of them alike; default 1")
     add("--work-runs", type=int, metavar="N",
@@ -158,8 +165,6 @@ def _plan(options):
     runs = chosen("runs")
     runs = runs if isinstance(runs, dict) else {None: runs}
     default = runs.get(None, usual["runs"])
-    if options.rounds < 1:
-        raise SystemExit("blackout: at least one round")
     return Plan(peers=names, ram=chosen("ram"), storage=chosen("storage"), dirty=chosen("dirty"),
                 rounds=options.rounds, runs={name: runs.get(name, default) for name in names},
                 work_runs=chosen("work_runs"), window=usual["window"], calm=usual["calm"],
