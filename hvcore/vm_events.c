@@ -145,6 +145,10 @@ static void on_migration(json_t *data, gpointer pointer)
         status && (strcmp(status, "postcopy-active") == 0 || strcmp(status, "completed") == 0);
     set_migration(vm, hv_migration_status_parse(status));
     refresh(vm);
+    // QEMU answers when the device state is loaded, but just before it says so. It reads its monitor byte
+    // by byte: the next question is there when it does.
+    if (vm->incoming_runs)
+        refresh(vm);
 }
 
 static void on_resume(json_t *data, gpointer pointer)
