@@ -4,10 +4,19 @@
 // time; a target that does not read along, or stops to, is not waited for.
 #pragma once
 
+#include "migrate/image.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
 typedef struct FerryLeash FerryLeash;
+
+// How far a saver or a target is, in bytes. A zero page is not read, but QEMU has to look at it: some 16 of
+// them take as long as another page.
+static inline uint64_t ferry_leash_bytes(uint64_t present_pages, uint64_t zero_pages)
+{
+    return present_pages * FERRY_PAGE + zero_pages * (FERRY_PAGE / 16);
+}
 
 enum { FERRY_LEASH_MS = 120 * 1000 }; // a save never waits for longer, all together
 

@@ -2,6 +2,7 @@
 #include "migrate/load_ahead.h"
 
 #include "migrate/freshen.h"
+#include "migrate/leash.h"
 #include "migrate/preload.h"
 
 #include <poll.h>
@@ -16,6 +17,7 @@ struct FerryLoadAhead {
     FerryPreload *preload;
     FerryReads *reads;
     int fd;
+    FerryCommands *commands; // while it runs
     FerryStreamOut *out; // NULL: QEMU was sent nothing
     bool in_part;
     uint64_t told;
@@ -52,7 +54,14 @@ static bool on_flush(void *env, GError **error)
     return ferry_stream_out_part_end(ahead->out, error);
 }
 
-static const FerryPreloadEvents events = {on_begin, on_page, on_flush};
+static bool has_command(void *env)
+{
+    FerryLoadAhead *ahead = env;
+    struct pollfd input = {.fd = ferry_commands_fd(ahead->commands), .events = POLLIN};
+    return poll(&input, 1, 0) > 0;
+}
+
+static const FerryPreloadEvents events = {on_begin, on_page, on_flush, has_command};
 
 FerryLoadAhead *ferry_load_ahead_new(FerryArea *area, FerryReads *reads, int fd, uint64_t epoch)
 {
@@ -75,7 +84,8 @@ void ferry_load_ahead_free(FerryLoadAhead *ahead)
 static void tell_sometimes(FerryLoadAhead *ahead, void (*tell)(uint64_t bytes))
 {
     gint64 now = g_get_monotonic_time();
-    uint64_t bytes = ferry_preload_taken(ahead->preload);
+    uint64_t bytes = ferry_leash_bytes(ferry_preload_taken(ahead->preload),
+                                       ferry_preload_zeros(ahead->preload));
     if (bytes == ahead->told || now - ahead->told_at < TELL_US)
         return;
     ahead->told = bytes;
@@ -88,6 +98,7 @@ bool ferry_load_ahead_run(FerryLoadAhead *ahead, FerryCommands *commands,
 {
     int more_in_ms = 0;
     bool fine = true;
+    ahead->commands = commands;
     struct pollfd inputs[2] = {{.fd = ferry_commands_fd(commands), .events = POLLIN}};
     while (fine && inputs[0].revents == 0) {
         fine = ferry_preload_step(ahead->preload, g_get_monotonic_time(), &more_in_ms,

@@ -11,6 +11,7 @@ enum {
     WAIT_MS = 50,    // for the save to begin
     RUNS = 32,       // under way at most
     RUN_PAGES = 256, // of one run at most: 1 MiB
+    LOOK_PAGES = 256,
     // As much as the storage delivers soon may be under way: the first read after the seal has to
     // wait behind it.
     SLOW_US = 6000,
@@ -52,7 +53,7 @@ struct FerryPreload {
     Run runs[RUNS];
     uint64_t under_way, limit; // bytes
     uint64_t bytes;
-    uint64_t taken; // pages, zero ones apart
+    uint64_t taken, zeros; // pages
 };
 
 FerryPreload *ferry_preload_new(FerryArea *area, FerryReads *reads, uint64_t epoch,
@@ -226,11 +227,18 @@ static bool wanted(const FerryPreload *preload, uint32_t at, FerryPageState stat
            preload->loaded[page_of(preload, at)] < ferry_entry_generation(entry);
 }
 
+// QEMU needs a while for many of them: the end is looked for in between.
+static bool is_over(const FerryPreload *preload)
+{
+    return preload->zeros % LOOK_PAGES == 0 && preload->events.is_over(preload->env);
+}
+
 static bool take_zero(FerryPreload *preload, GError **error)
 {
     uint64_t page = page_of(preload, preload->at);
     preload->loaded[page] = ferry_entry_generation(preload->entries[preload->at]);
     preload->at++;
+    preload->zeros++;
     return preload->events.page(page, NULL, preload->env, error);
 }
 
@@ -278,6 +286,8 @@ static bool ask(FerryPreload *preload, GError **error)
             preload->at++;
         else if (!take_zero(preload, error))
             return false;
+        else if (is_over(preload))
+            break;
     }
     return true;
 }
@@ -337,7 +347,9 @@ static Run *next_run(FerryPreload *preload, bool *failed)
 static bool take_runs(FerryPreload *preload, GError **error)
 {
     bool failed, fine = true;
-    for (Run *run; fine && (run = next_run(preload, &failed)) != NULL; run->n = 0) {
+    for (Run *run; fine && !preload->events.is_over(preload->env) &&
+                   (run = next_run(preload, &failed)) != NULL;
+         run->n = 0) {
         preload->dead = preload->dead || failed;
         adapt(preload, run);
         if (failed)
@@ -417,7 +429,12 @@ uint64_t ferry_preload_soon(const FerryPreload *preload)
 
 uint64_t ferry_preload_taken(const FerryPreload *preload)
 {
-    return preload->taken * FERRY_PAGE;
+    return preload->taken;
+}
+
+uint64_t ferry_preload_zeros(const FerryPreload *preload)
+{
+    return preload->zeros;
 }
 
 uint64_t ferry_preload_bytes(const FerryPreload *preload)

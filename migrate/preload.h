@@ -16,6 +16,7 @@ typedef struct {
     // A page that is verified; NULL: zero. It may come again with other contents.
     bool (*page)(uint64_t page, const uint8_t *bytes, void *env, GError **error);
     bool (*flush)(void *env, GError **error); // the pages' bytes go away after it
+    bool (*is_over)(void *env); // asked within a step: it ends, and ferry_preload_stop comes next
 } FerryPreloadEvents;
 
 // Borrows AREA and READS, which nobody else uses until ferry_preload_stop. EPOCH: of the image.
@@ -39,7 +40,8 @@ uint64_t ferry_preload_run_from(const FerryPreload *preload, uint64_t *page);
 void ferry_preload_add(FerryPreload *preload, FerryImageReader *reader, uint64_t page);
 uint64_t ferry_preload_soon(const FerryPreload *preload); // bytes that storage delivers in some ms
 uint64_t ferry_preload_bytes(const FerryPreload *preload); // read from storage
-uint64_t ferry_preload_taken(const FerryPreload *preload); // of pages that were right and not zero
+uint64_t ferry_preload_taken(const FerryPreload *preload); // pages that were right and not zero
+uint64_t ferry_preload_zeros(const FerryPreload *preload); // zero pages
 
 // After the stop; READER has the sealed image. Forgets the pages that are not what the image has, and
 // appends them to STALE (uint64_t, ascending). False without error: it is

@@ -54,12 +54,12 @@ static json_t *counts_as_json(const Saver *saver, const char *event)
                      "ram_bytes", (json_int_t)counts.ram_bytes);
 }
 
-static void stay_near(const Saver *saver)
+static void wait_for_target(const Saver *saver, bool last)
 {
     FerryImageCounts counts;
     ferry_image_writer_counts(saver->writer, &counts);
     if (counts.passes == 1)
-        ferry_leash_wait(saver->leash, counts.present * FERRY_PAGE, false);
+        ferry_leash_wait(saver->leash, ferry_leash_bytes(counts.present, counts.zero), last);
 }
 
 // QEMU may pause the guest as soon as it has sent the last page of the first pass: the target is
@@ -69,14 +69,11 @@ static bool gather(Saver *saver, uint64_t page, GError **error)
     uint64_t left = saver->total_pages - page;
     if (left > saver->gather_at || saver->gather_at < LAST_GATHER)
         return true;
-    FerryImageCounts counts;
     while (saver->gather_at >= LAST_GATHER && left <= saver->gather_at)
         saver->gather_at /= 2;
     if (!ferry_image_writer_publish(saver->writer, error))
         return false;
-    ferry_image_writer_counts(saver->writer, &counts);
-    if (counts.passes == 1)
-        ferry_leash_wait(saver->leash, counts.present * FERRY_PAGE, true);
+    wait_for_target(saver, true);
     return true;
 }
 
@@ -85,7 +82,7 @@ static void tell_progress(Saver *saver)
     if (++saver->pages < PAGES_BETWEEN_LOOKS)
         return;
     saver->pages = 0;
-    stay_near(saver);
+    wait_for_target(saver, false);
     gint64 now = g_get_monotonic_time();
     if (now - saver->told_at < PROGRESS_US)
         return;

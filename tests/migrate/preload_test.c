@@ -22,6 +22,7 @@ typedef struct {
     unsigned begun, pages;
     gint64 now;
     bool other_save;
+    bool over; // the step is to end
 } Along;
 
 // --- the reader's side ---
@@ -123,9 +124,15 @@ static void begin_writing(Along *along)
     g_assert_no_error(error);
 }
 
+static bool is_over(void *env)
+{
+    const Along *along = env;
+    return along->over || g_test_rand_int_range(0, 8) == 0;
+}
+
 static void begin_reading(Along *along)
 {
-    static const FerryPreloadEvents events = {on_begin, on_page, on_flush};
+    static const FerryPreloadEvents events = {on_begin, on_page, on_flush, is_over};
     along->preload = ferry_preload_new(along->theirs, along->reads, 1, &events, along);
     memset(along->loaded, 0xff, sizeof along->loaded);
 }
@@ -307,6 +314,32 @@ static void test_stopped_in_between(void)
     tear_down(along);
 }
 
+// Nothing that was read is handed over any more, and few zero pages, once the step is to end.
+static void test_cut_short(void)
+{
+    enum { FEW_ZEROS = 256 };
+    g_autofree Along *along = g_new(Along, 1);
+    set_up(along);
+    begin_writing(along);
+    send_pass(along, 1, 0);
+    for (unsigned i = 0; i < 20 && ferry_reads_under_way(along->reads) == 0; i++)
+        step(along);
+    g_assert_cmpuint(ferry_reads_under_way(along->reads), >, 0);
+    ferry_reads_wait(along->reads);
+    uint64_t taken = ferry_preload_taken(along->preload);
+    uint64_t zeros = ferry_preload_zeros(along->preload);
+    along->over = true;
+    step(along);
+    g_assert_cmpuint(ferry_preload_taken(along->preload), ==, taken);
+    g_assert_cmpuint(ferry_preload_zeros(along->preload), <=, zeros + FEW_ZEROS);
+    along->over = false;
+    catch_up(along);
+    g_assert_cmpuint(ferry_preload_taken(along->preload), >, taken);
+    seal(along);
+    g_assert_cmpuint(settle(along), >, PAGES / 5);
+    tear_down(along);
+}
+
 // A page that is damaged on storage is not given to anybody.
 static void test_damaged(void)
 {
@@ -337,6 +370,7 @@ int main(int argc, char **argv)
     g_test_add_func("/preload/other-save", test_other_save);
     g_test_add_func("/preload/left-behind", test_left_behind);
     g_test_add_func("/preload/stopped-in-between", test_stopped_in_between);
+    g_test_add_func("/preload/cut-short", test_cut_short);
     g_test_add_func("/preload/damaged", test_damaged);
     return g_test_run();
 }
