@@ -153,7 +153,7 @@ class Summary(unittest.TestCase):
     def test_a_failed_case_is_in_the_text_but_in_no_ratio(self):
         cases = [case_of("vmferry", 20.0), case_of("qemu-save", 2000.0, failed="it broke")]
         self.assertFalse([r for r in ratios.derive(cases) if "qemu" in r["what"]])
-        told = "\n".join(report.text({"machine": results.machine(), "cases": cases,
+        told = "\n".join(report.text({"machine": results.machine(), "plan": {"guest": "linux"}, "cases": cases,
                                       "storage": {"description": "x", "validation": []}}, []))
         self.assertRegex(told, "FAILED qemu-save .*it broke")
 

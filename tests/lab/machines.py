@@ -12,7 +12,7 @@ import cluster_files
 from layout import (API_PORT, HERE, ISCSI_LUNS, ISCSI_TARGET, LAN_ADDRESS, LAN_BRIDGE, LAN_PREFIX,
                     node_address, node_names)
 
-GUEST_FILES = ("vmlinuz", "initrd.img", "initrd-agent.img", "guest.key")  # what of them there is
+GUEST_FILES = ("vmlinuz", "initrd.img", "initrd-agent.img", "bare.bin", "guest.key")  # what of them there is
 STORAGE_FAULT = "tests/lab/storage-fault.so"  # below the build directory
 TOKEN_MS = 1000  # corosync
 CLUSTER_USER = ["hacluster", "haclient"]

@@ -34,6 +34,7 @@ def run(plan, results, lab_name, build):
     bench = Bench(plan, build, cluster.Cluster(lab_name), nodes, storage)
     try:
         results.all["storage"]["description"] = storage.description
+        guest.choose(plan.guest)
         guest.pin_address()
         use_own_libexec(nodes, build)
         bench.cluster.wait_online(NODES)

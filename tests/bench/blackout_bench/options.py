@@ -5,6 +5,7 @@ import argparse
 from dataclasses import asdict, dataclass
 
 import peers
+from guest import KINDS, Bare, Linux
 
 HELP = """\
 Measures planned moves of the same guest by vmferry and by its peers, in one run, in a lab of two nodes
@@ -40,6 +41,9 @@ The guest (1 vCPU, TCG, virtio-net, no disk) has half of its RAM filled with inc
 loop reads it in objects of 64 KiB, three of four from an eighth of them that lies scattered, and writes
 single pages anywhere at the dirty rate. After a case's moves its memory is checked.
 
+With --guest bare it has no operating system, and answers right after `cont`: what the outside sees is the
+move, without what TCG needs for a kernel (cold). Its work loop reads single pages, and it writes none.
+
 The storage is one ext4 on a loop device, mounted in both nodes, limited by the kernel's block throttling,
 reads and writes each; --json has what dd got. What a peer saved through the page cache is flushed
 and dropped from it before it is restored: on another computer it would not be there.
@@ -59,6 +63,7 @@ class Plan:
     window: float       # of the lost work, seconds
     calm: float         # before it
     settle: float | None  # the window ends so long after the move; None = it is not cut
+    guest: str
     quick: bool
     most_seconds: float | None  # after which no case begins any more
     usual: bool         # only the cases that belong to the comparison
@@ -144,6 +149,7 @@ def parse(argv):
              "machine does meets all of them alike; default 1")
     add("--work-runs", type=int, metavar="N",
         help="so many of them, in each round, with the lost work, which takes 40 s each; default 1")
+    add("--guest", choices=list(KINDS), default=Linux.name, help="default %(default)s")
     add("--quick", action="store_true",
         help="the smallest honest subset, in at most 5 minutes: 512 MiB, dirty rate 0, without a limit "
              "(2 moves) and 125 MB/s (1); the lost work's window ends 4 s after a move's end, what would "
@@ -152,7 +158,12 @@ def parse(argv):
     add("--out", metavar="FILE", help="keep the results in FILE after each case; cases that are in it "
                                       "already and did not fail are not measured again")
     add("--lab", metavar="NAME", help="the lab's name; default benchPID")
-    return _plan(parser.parse_args(argv))
+    given = parser.parse_args(argv)
+    if given.guest == Bare.name:
+        given.dirty = given.dirty or [0]
+        if any(given.dirty):
+            parser.error("the bare guest writes nothing: --guest bare needs --dirty 0")
+    return _plan(given)
 
 
 def _plan(options):
@@ -168,6 +179,6 @@ def _plan(options):
     return Plan(peers=names, ram=chosen("ram"), storage=chosen("storage"), dirty=chosen("dirty"),
                 rounds=options.rounds, runs={name: runs.get(name, default) for name in names},
                 work_runs=chosen("work_runs"), window=usual["window"], calm=usual["calm"],
-                settle=QUICK_SETTLE if options.quick else None, quick=options.quick,
+                settle=QUICK_SETTLE if options.quick else None, guest=options.guest, quick=options.quick,
                 most_seconds=QUICK_SECONDS if options.quick else None,
                 usual=options.peers is None, json=options.json, out=options.out, lab=options.lab)

@@ -86,6 +86,11 @@ class QemuSave:
                      0.02)
             self._nodes.run(node, "ip", "link", "del", TAP)
 
+    @staticmethod
+    def _boot():
+        options = {"kernel": "-kernel", "initrd": "-initrd", "cmdline": "-append"}
+        return [word for key, value in guest.kind.boot.items() for word in (options[key], value)]
+
     def _command_line(self):
         return [guest.qemu(), "-daemonize", "-pidfile", f"{RUN}/qemu.pid", "-name", guest.NAME,
                 "-uuid", self._spec.uuid,
@@ -93,7 +98,7 @@ class QemuSave:
                 "-cpu", guest.CPU, "-smp", "cpus=1", "-m", f"size={self._spec.ram_mib}M", "-nodefaults",
                 "-no-user-config", "-display", "none", "-rtc", "base=utc",
                 "-qmp", f"unix:{RUN}/qmp.sock,server=on,wait=off",
-                "-kernel", guest.KERNEL, "-initrd", guest.INITRD, "-append", guest.CMDLINE,
+                *self._boot(),
                 "-object", "rng-random,id=random,filename=/dev/urandom",
                 "-device", "virtio-rng-pci,rng=random,bus=pcie.0,addr=0x2",
                 "-netdev", f"tap,id=net,ifname={TAP},script=no,downscript=no",

@@ -27,9 +27,7 @@ DOMAIN = """\
   <vcpu>1</vcpu>
   <os>
     <type arch='x86_64' machine='{machine}'>hvm</type>
-    <kernel>{kernel}</kernel>
-    <initrd>{initrd}</initrd>
-    <cmdline>{cmdline}</cmdline>
+    {boot}
   </os>
   <features><acpi/><apic/></features>
   <cpu mode='maximum'/>
@@ -44,6 +42,7 @@ DOMAIN = """\
       <model type='virtio'/>
       <driver name='qemu'/>
       <rom enabled='no'/>
+      <address type='pci' domain='0x0000' bus='0x00' slot='0x03' function='0x0'/>
     </interface>
     <serial type='null'/>
     <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
@@ -191,8 +190,8 @@ class VirtualDomain:
         shared, spec = self._nodes.layout.shared, self._spec
         (shared / f"{guest.NAME}.xml").write_text(DOMAIN.format(
             name=guest.NAME, uuid=spec.uuid, memory_kib=spec.ram_mib * 1024, machine=guest.MACHINE,
-            kernel=guest.KERNEL, initrd=guest.INITRD, cmdline=guest.CMDLINE, mac=guest.MAC,
-            emulator=self._emulator()), encoding="ascii")
+            boot="".join(f"<{key}>{value}</{key}>" for key, value in guest.kind.boot.items()),
+            mac=guest.MAC, emulator=self._emulator()), encoding="ascii")
         for node in NODES:  # libvirt asks QEMU for its abilities once: now, not during a move
             self._nodes.run(node, "virsh", "domcapabilities", "--emulatorbin",
                             self._emulator(), "--virttype", "qemu")

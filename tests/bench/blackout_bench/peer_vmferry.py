@@ -88,7 +88,7 @@ class Vmferry:
         return {
             "name": guest.NAME, "uuid": self._spec.uuid, "memory_mib": self._spec.ram_mib,
             "vcpus": 1, "cpu": guest.CPU, "machine": guest.MACHINE,
-            "boot": {"kernel": guest.KERNEL, "initrd": guest.INITRD, "cmdline": guest.CMDLINE},
+            "boot": guest.kind.boot,
             "nics": [{"bridge": "br0", "mac": guest.MAC}], "state_area": AREA, "on_stop": "save",
         }
 

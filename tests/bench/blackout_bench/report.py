@@ -93,7 +93,7 @@ def text(results, ratios):
     """The whole report, line by line."""
     machine, cases = results["machine"], sorted(results["cases"], key=_order)
     yield f"{machine['cpus']} x {machine['cpu']}, {machine['memory_mib']} MiB, Linux {machine['kernel']}"
-    yield f"{machine['qemu']}, TCG"
+    yield f"{machine['qemu']}, TCG; guest: {results['plan']['guest']}"
     if machine["busy_before"] > QUIET:
         yield (f"NOT QUIET: {machine['busy_before']:.0%} of the CPU time was used before anything "
                "began; these figures are worth little")

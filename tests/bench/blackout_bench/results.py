@@ -64,6 +64,8 @@ class Results:
                                  f"{old['machine'][name]}")
         if old["plan"]["quick"] != self.all["plan"]["quick"]:
             raise SystemExit(f"blackout: {self._path} and this are not both --quick, or both not")
+        if old["plan"].get("guest", "linux") != self.all["plan"]["guest"]:
+            raise SystemExit(f"blackout: {self._path} was measured with another guest")
         for case in old["cases"]:
             case.setdefault("rounds", 1)  # as files before there were rounds have it
         self.all["cases"] = old["cases"]
