@@ -367,8 +367,11 @@ bool ferry_preload_step(FerryPreload *preload, gint64 now_us, int *more_in_ms, G
     bool found = false;
     preload->now = now_us;
     int wait_ms = preload->save == 0 ? WAIT_MS : POLL_MS;
+    *more_in_ms = 0;
     if (!take_runs(preload, error))
         return false;
+    if (preload->events.is_over(preload->env))
+        return true; // what would be read now would only be waited for
     if (!preload->dead && now_us - preload->looked_at >= wait_ms * 1000) {
         if (!look_at_journal(preload, &found, error))
             return false;

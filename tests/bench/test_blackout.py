@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What tests/bench/blackout computes from what it saw: known input, known figures."""
 
+import contextlib
+import io
 import json
 import sys
 import tempfile
@@ -203,6 +205,14 @@ class Plans(unittest.TestCase):
         kept.add(case_of("vmferry", 20.0, failed="it broke"))
         self.assertFalse(kept.wants(2, "vmferry", 512, 0, 0))
         self.assertEqual(kept.failed()[0]["failed"], "it broke")
+
+
+class BareGuest(unittest.TestCase):
+    def test_it_writes_nothing(self):
+        self.assertEqual(options.parse(["--guest", "bare"]).dirty, [0])
+        with contextlib.redirect_stderr(io.StringIO()) as told, self.assertRaises(SystemExit):
+            options.parse(["--guest", "bare", "--dirty", "0,10"])
+        self.assertIn("--guest bare needs --dirty 0", told.getvalue())
 
 
 if __name__ == "__main__":

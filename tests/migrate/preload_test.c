@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { PAGES = 20000, MEMORY_MIB = 80, PASSES = 5, WORD = 8 };
+enum { PAGES = 20000, MEMORY_MIB = 80, PASSES = 5, WORD = 8, NEVER = 1000 };
 
 static const char tail[] = "device state, opaque\0\x06....{}";
 
@@ -22,7 +22,7 @@ typedef struct {
     unsigned begun, pages;
     gint64 now;
     bool other_save;
-    bool over; // the step is to end
+    unsigned looks; // for the step's end, until there is one; NEVER = there is none
 } Along;
 
 // --- the reader's side ---
@@ -107,9 +107,12 @@ static void send_pass(Along *along, unsigned every, int steps)
 {
     for (uint64_t page = 0; page < PAGES; page += (uint64_t)g_test_rand_int_range(1, every + 1)) {
         send_page(along, page, another_version(along));
-        if (g_test_rand_int_range(0, 1000) < steps)
+        if (g_test_rand_int_range(0, 1000) < steps) {
+            along->looks = g_test_rand_bit() ? NEVER : (unsigned)g_test_rand_int_range(0, 8);
             step(along);
+        }
     }
+    along->looks = NEVER;
 }
 
 static void begin_writing(Along *along)
@@ -126,8 +129,10 @@ static void begin_writing(Along *along)
 
 static bool is_over(void *env)
 {
-    const Along *along = env;
-    return along->over || g_test_rand_int_range(0, 8) == 0;
+    Along *along = env;
+    if (along->looks != NEVER && along->looks > 0)
+        along->looks--;
+    return along->looks == 0;
 }
 
 static void begin_reading(Along *along)
@@ -135,6 +140,7 @@ static void begin_reading(Along *along)
     static const FerryPreloadEvents events = {on_begin, on_page, on_flush, is_over};
     along->preload = ferry_preload_new(along->theirs, along->reads, 1, &events, along);
     memset(along->loaded, 0xff, sizeof along->loaded);
+    along->looks = NEVER;
 }
 
 static void finish_writing(Along *along, FerryImage *image)
@@ -328,11 +334,11 @@ static void test_cut_short(void)
     ferry_reads_wait(along->reads);
     uint64_t taken = ferry_preload_taken(along->preload);
     uint64_t zeros = ferry_preload_zeros(along->preload);
-    along->over = true;
+    along->looks = 0;
     step(along);
     g_assert_cmpuint(ferry_preload_taken(along->preload), ==, taken);
     g_assert_cmpuint(ferry_preload_zeros(along->preload), <=, zeros + FEW_ZEROS);
-    along->over = false;
+    along->looks = NEVER;
     catch_up(along);
     g_assert_cmpuint(ferry_preload_taken(along->preload), >, taken);
     seal(along);

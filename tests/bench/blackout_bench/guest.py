@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 
 import cluster
-from cluster import GUEST_PORT as PORT, wait_for
+from cluster import GUEST_PORT, wait_for
 from errors import BenchError
 
 NAME = "bench"
@@ -49,21 +49,12 @@ def pin_address():
                    check=True)
 
 
-def checked(line, answer):
-    if answer[0] == "err":
-        raise BenchError(f"the guest answers \"{line}\" with: {' '.join(answer)}")
-    return answer
-
-
 class Connection(cluster.Guest):
-    """The line protocol by TCP; an error is an exception."""
+    """The line protocol by TCP."""
 
     def __init__(self):
         super().__init__(IP, BOOT_SECONDS)
         self.socket.settimeout(REPLY_SECONDS)
-
-    def request(self, line):
-        return checked(line, self.ask(line))
 
 
 class BareConnection:
@@ -71,7 +62,7 @@ class BareConnection:
 
     def __init__(self):
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.connect((IP, PORT))
+        self._socket.connect((IP, GUEST_PORT))
         wait_for("the guest to answer", self._answers, BOOT_SECONDS, 0.05)
         self._socket.settimeout(REPLY_SECONDS)
 
@@ -89,9 +80,6 @@ class BareConnection:
         while len(answer) == ANSWER_BYTES:  # to a question that was asked again before
             answer = self._socket.recv(1024)
         return answer.decode().split()
-
-    def request(self, line):
-        return checked(line, self.ask(line))
 
     def close(self):
         self._socket.close()
@@ -124,9 +112,12 @@ def choose(name):
 
 
 def request(line):
+    """The guest's answer; an error is an exception."""
     guest = kind.connect()
-    answer = guest.request(line)
+    answer = guest.ask(line)
     guest.close()
+    if answer[0] == "err":
+        raise BenchError(f"the guest answers \"{line}\" with: {' '.join(answer)}")
     return answer
 
 

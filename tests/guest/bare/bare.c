@@ -11,6 +11,7 @@
 //   worksum    worksum HEX, of all filled memory; ends the work
 //   (any)      err TEXT
 #include "../echo.h"
+#include "../numbers.h"
 #include "machine.h"
 #include "net.h"
 
@@ -21,19 +22,11 @@ static unsigned n_memories;
 static uint64_t filled; // words
 static int working;
 static uint64_t work, counter, boot, longest_gap;
-static uint64_t random_state;
-
-static uint64_t next_random(void)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state;
-}
+static Random random;
 
 // --- memory ---
 
-// The word at AT of all memory that is free.
+// The word at AT of all memory that is free; a page is in one piece.
 static uint64_t *word(uint64_t at)
 {
     unsigned i = 0;
@@ -50,32 +43,24 @@ static int fill(uint64_t words)
     if (words == 0 || words > free_words)
         return 0;
     filled = words / PAGE_WORDS * PAGE_WORDS;
-    for (uint64_t at = 0; at < filled; at++)
-        *word(at) = next_random();
+    for (uint64_t at = 0; at < filled; at += PAGE_WORDS)
+        random_words(&random, word(at), PAGE_WORDS);
     return 1;
-}
-
-static uint64_t sum_page(uint64_t at)
-{
-    const volatile uint64_t *words = word(at);
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < PAGE_WORDS; i++)
-        sum = (sum << 1 | sum >> 63) + words[i];
-    return sum;
 }
 
 static uint64_t sum_all(void)
 {
     uint64_t sum = 0;
     for (uint64_t at = 0; at < filled; at += PAGE_WORDS)
-        sum = (sum << 1 | sum >> 63) + sum_page(at);
+        sum = checksum_step(sum, checksum(word(at), PAGE_WORDS));
     return sum;
 }
 
 static void do_some(void)
 {
     static volatile uint64_t result;
-    result += sum_page(next_random() % (filled / PAGE_WORDS) * PAGE_WORDS);
+    uint64_t page = random_next(&random) % (filled / PAGE_WORDS);
+    result += checksum(word(page * PAGE_WORDS), PAGE_WORDS);
     work++;
 }
 
@@ -134,7 +119,7 @@ static size_t answer(const uint8_t *question, size_t bytes, uint8_t *to)
         return obey(question, bytes, to);
     EchoAnswer told = {.work = work, .counter = counter, .gap = longest_gap, .boot_id = boot};
     memcpy(&told, question, QUESTION_BYTES);
-    told.monotonic = told.realtime = clock_ns();
+    told.monotonic = told.realtime = machine_ns();
     longest_gap = 0;
     memcpy(to, &told, sizeof told);
     return sizeof told;
@@ -165,7 +150,7 @@ static int find_address(const char *line, uint8_t address[4])
 static void tick(void)
 {
     static uint64_t last;
-    uint64_t now = clock_ns();
+    uint64_t now = machine_ns();
     if (last == 0)
         last = now;
     if (now - last < TICK_NS)
@@ -183,7 +168,8 @@ void run(const void *info)
     uint8_t address[4];
     clock_start();
     n_memories = memory_find(info, memories);
-    random_state = boot = clock_ns() | 1;
+    boot = machine_ns();
+    random = random_seeded(boot);
     if (!find_address(command_line(info), address) || !net_start(address, PORT, answer))
         return;
     for (;;) {

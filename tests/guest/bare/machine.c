@@ -8,6 +8,7 @@ enum {
     PM_HZ = 3579545,
     PM_MASK = 0xffffff,
     FREE_ABOVE = 16 << 20,
+    PAGE = 4096,
 };
 
 void *memcpy(void *to, const void *from, size_t bytes)
@@ -66,7 +67,7 @@ void clock_start(void)
     ticks_per_ms = (ticks() - first) / MEASURED_MS;
 }
 
-uint64_t clock_ns(void)
+uint64_t machine_ns(void)
 {
     uint64_t now = ticks();
     return now / ticks_per_ms * 1000000 + now % ticks_per_ms * 1000000 / ticks_per_ms;
@@ -95,7 +96,8 @@ unsigned memory_find(const void *info, Memory memories[MOST_MEMORIES])
         uint64_t end = range->start + range->length;
         uint64_t start = range->start < FREE_ABOVE ? FREE_ABOVE : range->start;
         if (range->type == FREE && start < end)
-            memories[n++] = (Memory){(uint64_t *)start, (end - start) / sizeof(uint64_t)};
+            memories[n++] =
+                (Memory){(uint64_t *)start, (end - start) / PAGE * PAGE / sizeof(uint64_t)};
         at += range->bytes + (uint32_t)sizeof range->bytes;
     }
     return n;

@@ -45,9 +45,9 @@ static inline uint32_t in32(uint16_t port)
 uint32_t pci_read(unsigned slot, unsigned offset);
 void pci_write(unsigned slot, unsigned offset, uint32_t value);
 
-// Measures the processor's clock; once, before clock_ns.
+// Measures the processor's clock; once, before machine_ns.
 void clock_start(void);
-uint64_t clock_ns(void);
+uint64_t machine_ns(void);
 
 typedef struct {
     uint64_t *words;
@@ -56,7 +56,7 @@ typedef struct {
 
 enum { MOST_MEMORIES = 8 };
 
-// INFO: Multiboot's. Gives what is free above 16 MiB; returns how many.
+// INFO: Multiboot's. Gives what is free above 16 MiB, whole pages; returns how many.
 unsigned memory_find(const void *info, Memory memories[MOST_MEMORIES]);
 // The kernel's command line.
 const char *command_line(const void *info);
