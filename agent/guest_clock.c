@@ -100,11 +100,11 @@ static gboolean rested(gpointer data)
     return G_SOURCE_REMOVE;
 }
 
-// 1, 3, 9 times the first.
+// 1, 3, 9 times the first, and then 9 times again and again.
 static void rest(GuestClock *clock)
 {
     unsigned ms = guest_clock_rest_ms;
-    for (unsigned steps = 2; steps < clock->now.steps; steps += 2)
+    for (unsigned steps = 2; steps < MIN(clock->now.steps, 6); steps += 2)
         ms *= 3;
     clock->rest = g_timeout_add(ms, rested, clock);
 }

@@ -17,7 +17,7 @@ enum {
     GUEST_CLOCK_RIGHT_MS = 100, // ahead by less: no step; off by more in the end: it has failed
     GUEST_CLOCK_BACK_MS = 1000, // ahead by more: nothing is done
     GUEST_CLOCK_TOTAL_MS = 120 * 1000,
-    GUEST_CLOCK_STEPS = 8,   // two and two, with a rest between that triples
+    GUEST_CLOCK_STEPS = 12,  // two and two, with a rest between that triples twice
     GUEST_CLOCK_REST_MS = 2000,
     GUEST_CLOCK_SAMPLES = 5, // of which the one with the shortest way is believed
 };

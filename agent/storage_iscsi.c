@@ -122,6 +122,27 @@ static void log_in_everywhere(Login *logins, guint count, const GPtrArray *sessi
             g_thread_join(threads[i]);
 }
 
+static bool all_lost(const HvStorage *storage)
+{
+    g_autoptr(GPtrArray) sessions = storage_sessions(storage->target);
+    bool lost = false;
+    for (char **portal = storage->portals; *portal != NULL; portal++) {
+        const StorageSession *session = storage_session_find(sessions, *portal);
+        if (session != NULL && storage_session_is_up(session))
+            return false;
+        lost = lost || session != NULL;
+    }
+    return lost;
+}
+
+// open-iscsi sets a lost connection up again by itself, within seconds where the target answers.
+static void wait_for_lost_sessions(const HvStorage *storage)
+{
+    gint64 end_us = g_get_monotonic_time() + (gint64)storage_patience_ms * 1000;
+    while (all_lost(storage) && g_get_monotonic_time() < end_us)
+        g_usleep(LOOK_MS * 1000);
+}
+
 // Why portals have no working session; NULL where all have.
 static char *what_is_down(const HvStorage *storage, const Login *logins, guint count, guint *up)
 {
@@ -212,6 +233,7 @@ static bool open_lun(const HvStorage *storage, Login *logins, guint count, Stora
     g_autoptr(GPtrArray) sessions = storage_sessions(storage->target);
     guint up;
     log_in_everywhere(logins, count, sessions);
+    wait_for_lost_sessions(storage);
     g_autofree char *why = what_is_down(storage, logins, count, &up);
     bool found = up > 0 ? find_lun(storage, up, device, error)
                         : storage_refuse(error, "%s: %s", storage->target, why);

@@ -6,9 +6,9 @@
 #include "agent/storage_device.h"
 
 // Logs in to every portal that has no session yet and finds the LUN. At least one portal has to
-// answer; DOWN (owned by the caller, may be NULL) is why others do not, or NULL. On failure nothing
-// is left behind: what was logged in for it is logged out again. HV_ERROR_RESOURCE names the portal
-// and the remedy.
+// answer, in time where all sessions have lost their connection; DOWN (owned by the caller, may be
+// NULL) is why others do not, or NULL. On failure nothing is left behind: what was logged in for it
+// is logged out again. HV_ERROR_RESOURCE names the portal and the remedy.
 bool storage_iscsi_open(const HvStorage *storage, StorageDevice *device, char **down,
                         GError **error);
 // Ends the sessions to STORAGE's portals and forgets the node records that were made for them.

@@ -180,6 +180,27 @@ static void test_lost_session(Fixture *fixture, gconstpointer unused)
     g_assert_true(fixture_has(fixture, SESSION)); // it was not this call's
 }
 
+static gpointer connect_again(gpointer data)
+{
+    g_usleep(300 * 1000);
+    fixture_write(data, SESSION "/state", "LOGGED_IN\n");
+    return NULL;
+}
+
+// By open-iscsi, as a VM is about to start that has no other node any more.
+static void test_lost_session_comes_back(Fixture *fixture, gconstpointer unused)
+{
+    (void)unused;
+    storage_patience_ms = 60 * 1000;
+    fixture_lun(fixture, "10.0.0.9:3260", 1, "sda", "naa.600a", 64);
+    assert_available(ONE(KNOWN));
+    fixture_write(fixture, SESSION "/state", "FAILED\n");
+    GThread *thread = g_thread_new("iscsid", connect_again, fixture);
+    assert_available(ONE(KNOWN));
+    g_thread_join(thread);
+    g_assert_cmpuint(fixture_count(fixture, "--login"), ==, 1);
+}
+
 static void test_exit_codes(Fixture *fixture, gconstpointer unused)
 {
     (void)unused;
@@ -435,6 +456,7 @@ int main(int argc, char **argv)
     ADD("never-recorded", test_never_recorded);
     ADD("identify", test_identify);
     ADD("lost-session", test_lost_session);
+    ADD("lost-session-comes-back", test_lost_session_comes_back);
     ADD("exit-codes", test_exit_codes);
     g_test_add_func("/storage-iscsi/texts", test_texts);
     ADD("missing-program", test_missing_program);
