@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import time
+import traceback
 import uuid
 from pathlib import Path
 
@@ -25,6 +26,15 @@ class CommandFailed(Exception):
     def __init__(self, argv, code, out, err):
         super().__init__(f"{' '.join(map(str, argv))}: exit code {code}\n{out}{err}")
         self.code, self.out, self.err = code, out, err
+
+
+def in_a_line(error):
+    """What failed where, for a summary in which there is no room for more."""
+    most = 300
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((each for each in reversed(frames) if "/cases_" in each.filename), frames[-1])
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"{Path(frame.filename).name}:{frame.lineno}: {text}"[:most]
 
 
 def run(*argv, check=True, timeout=180, **kwargs):

@@ -17,7 +17,7 @@ sys.path += [str(REPOSITORY / "tests/cluster"), str(REPOSITORY / "tests/bench/bl
 
 import inside  # noqa: E402
 from settings import Settings  # noqa: E402
-from cluster import Cluster, CommandFailed, Guest, Skipped, run, wait_for  # noqa: E402,F401
+from cluster import Cluster, CommandFailed, Guest, Skipped, in_a_line, run, wait_for  # noqa: E402,F401
 from measure import Move, figures  # noqa: E402
 from oracle import Journal, Log  # noqa: E402
 from probe import Probe  # noqa: E402
