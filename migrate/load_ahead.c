@@ -4,12 +4,15 @@
 #include "migrate/freshen.h"
 #include "migrate/leash.h"
 #include "migrate/preload.h"
+#include "migrate/program.h"
 
 #include <poll.h>
 
 enum {
     ON_THE_WAY = 256 * 1024, // to QEMU, which the package has to wait for
-    TELL_US = 25 * 1000,
+    TELL_US = 25 * 1000, // between two words, which cost each node some work of its cluster's,
+    TELL_MAX_US = 100 * 1000, // and with less than this to tell:
+    TELL_BYTES = 16 * 1024 * 1024, // half of the leash
     FRESH_BYTES = 2 * 1024 * 1024, // at the seal, at most: some ms, also where storage is fast
 };
 
@@ -86,7 +89,8 @@ static void tell_sometimes(FerryLoadAhead *ahead, void (*tell)(uint64_t bytes))
     gint64 now = g_get_monotonic_time();
     uint64_t bytes = ferry_leash_bytes(ferry_preload_taken(ahead->preload),
                                        ferry_preload_zeros(ahead->preload));
-    if (bytes == ahead->told || now - ahead->told_at < TELL_US)
+    gint64 wait_us = bytes - ahead->told < TELL_BYTES ? TELL_MAX_US : TELL_US;
+    if (bytes == ahead->told || now - ahead->told_at < wait_us)
         return;
     ahead->told = bytes;
     ahead->told_at = now;
@@ -99,6 +103,7 @@ bool ferry_load_ahead_run(FerryLoadAhead *ahead, FerryCommands *commands,
     int more_in_ms = 0;
     bool fine = true;
     ahead->commands = commands;
+    ferry_program_give_way(true); // the source's guest may be on this computer, or another one is
     struct pollfd inputs[2] = {{.fd = ferry_commands_fd(commands), .events = POLLIN}};
     while (fine && inputs[0].revents == 0) {
         fine = ferry_preload_step(ahead->preload, g_get_monotonic_time(), &more_in_ms,
@@ -109,6 +114,7 @@ bool ferry_load_ahead_run(FerryLoadAhead *ahead, FerryCommands *commands,
         if (fine)
             poll(inputs, 2, at_once ? 0 : more_in_ms);
     }
+    ferry_program_give_way(false);
     ferry_preload_stop(ahead->preload);
     return fine;
 }

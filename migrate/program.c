@@ -2,6 +2,7 @@
 #include "migrate/program.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +57,12 @@ void ferry_program_event(json_t *event)
 {
     if (!ferry_program_try_event(event))
         _exit(1);
+}
+
+void ferry_program_give_way(bool give_way)
+{
+    const struct sched_param normal = {0};
+    (void)sched_setscheduler(0, give_way ? SCHED_BATCH : SCHED_OTHER, &normal);
 }
 
 int ferry_program_failed(const GError *error)

@@ -259,6 +259,7 @@ int main(int argc, char **argv)
     // The guest goes first, in I/O too where the scheduler derives its priority from this. A thread
     // inherits it from the one that makes it, so it is set before there are others.
     setpriority(PRIO_PROCESS, 0, NICE);
+    ferry_program_give_way(true);
     FerryLeash *leash = ferry_leash_new(); // the thread's, too, until the process ends
     g_thread_unref(g_thread_new("commands", obey, leash));
     int code = save(&options, leash, &error) ? 0 : ferry_program_failed(error);

@@ -22,6 +22,7 @@ import peers
 import ratios
 import report
 import results
+from cpu_time import CpuTime
 from errors import BenchError
 from probe import RECORD, Seen
 
@@ -125,11 +126,22 @@ class LostWork(unittest.TestCase):
         self.assertAlmostEqual(found["window_s"], 7.5)
 
 
+class LostCpu(unittest.TestCase):
+    def test_what_the_guest_could_not_run(self):
+        """Nine tenths of the time before, and half of it for 4 s from when the move is asked for."""
+        cpu = CpuTime(None)
+        cpu._times = [START + tenth / 10 for tenth in range(400)]
+        cpu._sums = [0.9 * tenth / 10 - 0.4 * min(4.0, max(0.0, tenth / 10 - 5)) for tenth in range(400)]
+        found = measure.lost_cpu(cpu, measure.Move(START + 5, START + 8), 3.0, 30.0, START + 39)
+        self.assertAlmostEqual(found["cpu_share"], 0.9, delta=0.001)
+        self.assertAlmostEqual(found["lost_cpu_s"], 1.6 / 0.9, delta=0.01)
+
+
 def case_of(peer, blackout, ram=512, storage=0, lost=None, failed=None):
     run = {"blackout_ms": blackout, "guest_blackout_ms": blackout, "idle_gap_ms": 1.0, "total_s": 1.0,
            "written_mib": 300.0, "read_mib": 300.0, "probe": {"worst_late_us": 5}, "told": {},
            "probe_late_in_it_ms": 0.1, "cold_ms": None,
-           "lost_work_s": lost}
+           "lost_work_s": lost, "lost_cpu_s": lost}
     return {"peer": peer, "ram_mib": ram, "filled_mib": ram // 2, "used_mib": 250.0, "dirty_mb_s": 0,
             "storage_mb_s": storage, "rounds": 1, "failed": failed} | case.summary([run])
 

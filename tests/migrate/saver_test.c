@@ -2,6 +2,7 @@
 // vmferry-saver as a process: all its threads give way to the guest.
 #include "tests/migrate/area_support.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -60,8 +61,11 @@ static void test_nice(Saver *f, gconstpointer data)
         g_test_skip("the test itself is nicer");
         return;
     }
-    for (const char *id; (id = g_dir_read_name(tasks)) != NULL; threads++)
-        g_assert_cmpint(getpriority(PRIO_PROCESS, (id_t)strtoul(id, NULL, 10)), ==, NICE);
+    for (const char *id; (id = g_dir_read_name(tasks)) != NULL; threads++) {
+        pid_t thread = (pid_t)strtoul(id, NULL, 10);
+        g_assert_cmpint(getpriority(PRIO_PROCESS, (id_t)thread), ==, NICE);
+        g_assert_cmpint(sched_getscheduler(thread), ==, SCHED_BATCH);
+    }
     g_assert_cmpint(threads, >, 2); // reader, writers, the one that waits for the agent's end
 }
 

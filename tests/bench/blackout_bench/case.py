@@ -6,11 +6,13 @@ import subprocess
 import sys
 import time
 import traceback
+from contextlib import nullcontext
 
 import guest
 import measure
 import storage as storage_module
 from cluster import CommandFailed
+from cpu_time import CpuTime
 from errors import BenchError
 from nodes import NODES
 from probe import Probe
@@ -91,7 +93,8 @@ class GuestSeries:
         plan, target = self._bench.plan, other(self._node)
         calm = plan.calm if with_work else SHORT_CALM
         self._peer.prepare(target)
-        with Probe(f"{self._bench.build}/tests/bench/udp-probe", guest.IP) as probe:
+        with Probe(f"{self._bench.build}/tests/bench/udp-probe", guest.IP) as probe, \
+                CpuTime(self._spec) if with_work else nullcontext() as cpu:
             time.sleep(PROBE_SECONDS + calm)
             storage_module.flush(self._bench.nodes)
             before = self._bench.storage.counters()
@@ -103,6 +106,7 @@ class GuestSeries:
         found = measure.figures(probe.seen, move, calm) | moved | {"told": told}
         if with_work:
             found |= measure.lost_work(probe.seen, move, calm, plan.window, until)
+            found |= measure.lost_cpu(cpu, move, calm, plan.window, until)
         return found
 
     def _stop_at(self, move, with_work):
@@ -125,7 +129,7 @@ class GuestSeries:
 def _brief(run):
     text = f"blackout {run['blackout_ms']:.1f} ms, total {run['total_s']:.1f} s"
     if "lost_work_s" in run:
-        text += f", lost work {run['lost_work_s']:.2f} s"
+        text += f", lost work {run['lost_work_s']:.2f} s, CPU time {run['lost_cpu_s']:.2f} s"
     return text
 
 
@@ -161,6 +165,7 @@ def summary(runs):
         "cold_ms": spread([run["cold_ms"] for run in runs if run["cold_ms"] is not None]),
         "total_s": mean(runs, "total_s"), "written_mib": mean(runs, "written_mib"),
         "read_mib": mean(runs, "read_mib"), "lost_work_s": mean(runs, "lost_work_s"),
+        "lost_cpu_s": mean(runs, "lost_cpu_s"),
         "rate_after": mean(runs, "rate_after"),
         "probe_late_in_blackout_ms": max((run["probe_late_in_it_ms"] for run in runs), default=None),
         "worst_probe_late_us": max((run["probe"]["worst_late_us"] for run in runs), default=None),

@@ -53,3 +53,11 @@ def lost_work(seen, move, calm, seconds, until):
     after = seen.rate(max(move.asked, end - RATE_SECONDS), end) / baseline
     return {"lost_work_s": round(deficit, 3), "window_s": round(end - move.asked, 1),
             "rate_pages_s": round(baseline), "rate_after": round(after, 3)}
+
+
+def lost_cpu(cpu, move, calm, seconds, until):
+    """As lost_work(), of the vCPU's CPU time: what the guest could not run, whatever the rate it ran at."""
+    end = min(move.asked + seconds, until)
+    share = (cpu.at(move.asked) - cpu.at(move.asked - calm + 0.2)) / (calm - 0.2)
+    return {"lost_cpu_s": round((end - move.asked) - (cpu.at(end) - cpu.at(move.asked)) / share, 3),
+            "cpu_share": round(share, 3)}

@@ -35,6 +35,8 @@ what is measured, for each case (peer x RAM x storage bandwidth x dirty rate):
   lost work       the guest's work loop computes on all its filled memory. Over the {window:g} s from when
                   the move was asked for: the integral of 1 - rate/baseline, baseline being the rate
                   in the {calm:g} s before. The counter travels in the answers, so the probe's clock counts.
+  lost CPU        the same of the CPU time that the guest's vCPU has got, as the host counts it: what the
+                  move kept it from running, however fast the machine is meanwhile.
   used            RAM that is not zero, counted in QEMU's memory before the first move.
 
 The guest (1 vCPU, TCG, virtio-net, no disk) has half of its RAM filled with incompressible data; the work

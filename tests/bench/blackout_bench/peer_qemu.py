@@ -16,6 +16,7 @@ from nodes import NODES, SHARED
 from qmp import Qmp
 
 SAVE_SECONDS = 600
+REST_SECONDS = 5
 FILE = f"{SHARED}/save/qemu-save"
 TAP = "bench0"
 RUN = "/run/bench"
@@ -92,7 +93,7 @@ class QemuSave:
         return [word for key, value in guest.kind.boot.items() for word in (options[key], value)]
 
     def _command_line(self):
-        return [guest.qemu(), "-daemonize", "-pidfile", f"{RUN}/qemu.pid", "-name", guest.NAME,
+        return [guest.qemu(), "-daemonize", "-pidfile", f"{RUN}/qemu.pid", "-name", f"guest={guest.NAME},debug-threads=on",
                 "-uuid", self._spec.uuid,
                 "-machine", f"type={guest.MACHINE},accel=tcg,dump-guest-core=off",
                 "-cpu", guest.CPU, "-smp", "cpus=1", "-m", f"size={self._spec.ram_mib}M", "-nodefaults",
@@ -104,3 +105,17 @@ class QemuSave:
                 "-netdev", f"tap,id=net,ifname={TAP},script=no,downscript=no",
                 "-device", f"virtio-net-pci,netdev=net,mac={guest.MAC},romfile=,bus=pcie.0,addr=0x3",
                 "-serial", "null"]
+
+
+class Rest(QemuSave):
+    """The same guest, left alone."""
+
+    name = "rest"
+
+    def prepare(self, target):
+        pass
+
+    def move(self, source, target):
+        asked = time.time()
+        time.sleep(REST_SECONDS)
+        return Move(asked, time.time()), {}

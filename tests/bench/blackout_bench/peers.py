@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """All that are compared."""
 
-from peer_qemu import QemuSave
+from peer_qemu import QemuSave, Rest
 from peer_vmferry import Vmferry, VmferryLinear
 from peer_virtualdomain import (VirtualDomainLive, VirtualDomainLiveSafe, VirtualDomainSave,
                                 VirtualDomainSaveDefault)
@@ -14,12 +14,14 @@ TEXTS = {
     "virtualdomain-live": "Pacemaker, VirtualDomain, live migration over TCP (usual at dirty rate 0)",
     "virtualdomain-live-safe": "the same, not hit by QEMU's losing of writes under TCG (usual at other\n"
                                "rates, where without it the guest crashes)",
+    "rest": "the guest is left alone, on one node: what the machine and the measurement themselves\n"
+            "show (not usual)",
     "vmferry-linear": "vmferry, pages in linear order",
     "vmferry": "vmferry as it is",
 }
 BY_NAME = {peer.name: peer for peer in (VirtualDomainSave, VirtualDomainSaveDefault, QemuSave,
-                                        VirtualDomainLive, VirtualDomainLiveSafe, VmferryLinear,
-                                        Vmferry)}
+                                        VirtualDomainLive, VirtualDomainLiveSafe, Rest,
+                                        VmferryLinear, Vmferry)}
 LIVE = (VirtualDomainLive.name, VirtualDomainLiveSafe.name)
 assert set(TEXTS) == set(BY_NAME)
 
@@ -28,4 +30,4 @@ def is_usual(name, dirty_mb_s):
     """Whether a case belongs to the comparison, where nothing else is asked for."""
     if name in LIVE:
         return name == LIVE[dirty_mb_s > 0]
-    return name != VirtualDomainSaveDefault.name
+    return name not in (VirtualDomainSaveDefault.name, Rest.name)

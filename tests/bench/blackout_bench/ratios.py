@@ -22,8 +22,8 @@ def _against_peers(case, beside):
         yield _ratio(f"{peer}'s blackout / vmferry's", _median(beside.get(peer)), _median(case), case)
     for peer, other in beside.items():
         if peer != "vmferry":
-            yield _ratio(f"vmferry's lost work / {peer}'s", case["lost_work_s"], other["lost_work_s"],
-                         case)
+            for what, key in (("work", "lost_work_s"), ("CPU time", "lost_cpu_s")):
+                yield _ratio(f"vmferry's lost {what} / {peer}'s", case.get(key), other.get(key), case)
     yield _ratio("vmferry: written / RAM that is not zero", case["written_mib"], case["used_mib"], case)
 
 

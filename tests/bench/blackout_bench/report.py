@@ -10,7 +10,7 @@ COLUMNS = (
     ("", "", False), ("runs", "", True), ("blackout", "p50 ms", True), ("p99", "ms", True),
     ("max", "ms", True), ("guest", "p50 ms", True), ("idle", "p50 ms", True), ("total", "s", True),
     ("used", "MiB", True), ("written", "MiB", True), ("read", "MiB", True), ("lost work", "s", True),
-    ("after", "%", True),
+    ("lost CPU", "s", True), ("after", "%", True),
 )
 
 
@@ -31,6 +31,7 @@ def _row(case):
         number(blackout.get("p99"), 1), number(blackout.get("max"), 1), number(inside.get("p50"), 1),
         number(idle.get("p50"), 1), number(case["total_s"], 1), number(case["used_mib"]),
         number(case["written_mib"]), number(case["read_mib"]), number(case["lost_work_s"], 2),
+        number(case.get("lost_cpu_s"), 2),
         number(after * 100 if after is not None else None),
     ]
 
