@@ -250,7 +250,7 @@ def probed_move(cluster, vm, target, probe):
         cluster.vmferry("migrate", vm.name, "--to", target)
         wait_for("the load to end", lambda: not cluster.show(vm.name)["loading"], 120, 0.2)
         vm.guest().counter()  # it answers
-        kind, message = wait_for("its time of day to be set", lambda: time_told(cluster, vm, since), 120, 0.5)
+        kind, message = wait_for("its time of day to be set", lambda: time_told(cluster, vm, since), 180, 0.5)
         assert kind == "vm.time-set", message
         settled = time.time()
         time.sleep(AFTER_SECONDS)
