@@ -56,6 +56,12 @@ static void give_up(Qga *qga, AgentErrorCode code, const char *format, ...)
         answer(qga, NULL, error);
 }
 
+// An agent that has answered is there, and only slow.
+static unsigned patience_ms(const Qga *qga)
+{
+    return qga->synced ? QGA_TIMES_ONCE_THERE * qga_patience_ms : qga_patience_ms;
+}
+
 static gboolean is_silent(gpointer data)
 {
     Qga *qga = data;
@@ -63,7 +69,7 @@ static gboolean is_silent(gpointer data)
     give_up(qga, AGENT_ERROR_TIMEOUT,
             "the guest agent has not answered %s within %u s; is qemu-guest-agent installed in the "
             "guest, and running?",
-            qga->command, qga_patience_ms / 1000);
+            qga->command, patience_ms(qga) / 1000);
     return G_SOURCE_REMOVE;
 }
 
@@ -196,8 +202,9 @@ void qga_ask(Qga *qga, const char *command, json_t *arguments, QgaFn done, gpoin
     qga->command = command;
     qga->done = done;
     qga->data = data;
-    qga->timer = send_text(qga, line, strlen(line)) ? g_timeout_add(qga_patience_ms, is_silent, qga)
-                                                    : g_idle_add(is_unsent, qga);
+    qga->timer = send_text(qga, line, strlen(line))
+                     ? g_timeout_add(patience_ms(qga), is_silent, qga)
+                     : g_idle_add(is_unsent, qga);
 }
 
 Qga *qga_open(const char *path, QgaFn synced, gpointer data, GError **error)

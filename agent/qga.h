@@ -15,8 +15,9 @@ typedef struct Qga Qga;
 // - AGENT_ERROR_TIMEOUT (silence), AGENT_ERROR_FAILED (anything else): the talk is over.
 typedef void (*QgaFn)(const json_t *value, const GError *error, gpointer data);
 
-enum { QGA_ANSWER_MS = 30 * 1000 };
-extern unsigned qga_patience_ms; // for each answer: QGA_ANSWER_MS, less in tests
+enum { QGA_ANSWER_MS = 30 * 1000, QGA_TIMES_ONCE_THERE = 3 };
+// For the first answer: QGA_ANSWER_MS, less in tests; QGA_TIMES_ONCE_THERE times as long for others.
+extern unsigned qga_patience_ms;
 
 // Connects to the unix socket at PATH, QEMU's end of the port, and agrees with the guest on where
 // answers begin: what an earlier talk left in the channel is thrown away. SYNCED's VALUE is of no use.
