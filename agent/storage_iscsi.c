@@ -136,9 +136,8 @@ static bool all_lost(const HvStorage *storage)
 }
 
 // open-iscsi sets a lost connection up again by itself, within seconds where the target answers.
-static void wait_for_lost_sessions(const HvStorage *storage)
+static void wait_for_lost_sessions(const HvStorage *storage, gint64 end_us)
 {
-    gint64 end_us = g_get_monotonic_time() + (gint64)storage_patience_ms * 1000;
     while (all_lost(storage) && g_get_monotonic_time() < end_us)
         g_usleep(LOOK_MS * 1000);
 }
@@ -227,13 +226,13 @@ static bool find_lun(const HvStorage *storage, guint up, StorageDevice *device, 
     return true;
 }
 
-static bool open_lun(const HvStorage *storage, Login *logins, guint count, StorageDevice *device,
-                     char **down, GError **error)
+static bool open_lun(const HvStorage *storage, Login *logins, guint count, gint64 end_us,
+                     StorageDevice *device, char **down, GError **error)
 {
     g_autoptr(GPtrArray) sessions = storage_sessions(storage->target);
     guint up;
     log_in_everywhere(logins, count, sessions);
-    wait_for_lost_sessions(storage);
+    wait_for_lost_sessions(storage, end_us);
     g_autofree char *why = what_is_down(storage, logins, count, &up);
     bool found = up > 0 ? find_lun(storage, up, device, error)
                         : storage_refuse(error, "%s: %s", storage->target, why);
@@ -251,8 +250,10 @@ bool storage_iscsi_open(const HvStorage *storage, StorageDevice *device, char **
     g_autofree Login *logins = g_new0(Login, count);
     for (guint i = 0; i < count; i++)
         logins[i] = (Login){.storage = storage, .portal = storage->portals[i]};
+    // Before the lock: VMs that come together wait for the same sessions, and not one after the other.
+    gint64 end_us = g_get_monotonic_time() + (gint64)storage_patience_ms * 1000;
     g_mutex_lock(lock_of(storage));
-    bool opened = open_lun(storage, logins, count, device, down, error);
+    bool opened = open_lun(storage, logins, count, end_us, device, down, error);
     g_mutex_unlock(lock_of(storage));
     for (guint i = 0; i < count; i++)
         g_clear_error(&logins[i].error);

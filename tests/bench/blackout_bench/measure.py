@@ -44,12 +44,18 @@ def figures(seen, move, calm):
     }
 
 
+def _deficit(done_at, move, calm, end):
+    """How many seconds of what was done before the move are missing until END, and how much that was in one."""
+    begin = move.asked - calm + 0.2
+    rate = (done_at(move.asked) - done_at(begin)) / (move.asked - begin)
+    return end - move.asked - (done_at(end) - done_at(move.asked)) / rate, rate
+
+
 def lost_work(seen, move, calm, seconds, until):
     """The integral of the throughput's deficit over SECONDS from when the move was asked for. Probing
     ended at UNTIL: what would come later counts as no loss."""
-    baseline = seen.rate(move.asked - calm + 0.2, move.asked)
     end = min(move.asked + seconds, until)
-    deficit = (end - move.asked) - (seen.work_at(end) - seen.work_at(move.asked)) / baseline
+    deficit, baseline = _deficit(seen.work_at, move, calm, end)
     after = seen.rate(max(move.asked, end - RATE_SECONDS), end) / baseline
     return {"lost_work_s": round(deficit, 3), "window_s": round(end - move.asked, 1),
             "rate_pages_s": round(baseline), "rate_after": round(after, 3)}
@@ -57,7 +63,5 @@ def lost_work(seen, move, calm, seconds, until):
 
 def lost_cpu(cpu, move, calm, seconds, until):
     """As lost_work(), of the vCPU's CPU time: what the guest could not run, whatever the rate it ran at."""
-    end = min(move.asked + seconds, until)
-    share = (cpu.at(move.asked) - cpu.at(move.asked - calm + 0.2)) / (calm - 0.2)
-    return {"lost_cpu_s": round((end - move.asked) - (cpu.at(end) - cpu.at(move.asked)) / share, 3),
-            "cpu_share": round(share, 3)}
+    deficit, share = _deficit(cpu.at, move, calm, min(move.asked + seconds, until))
+    return {"lost_cpu_s": round(deficit, 3), "cpu_share": round(share, 3)}

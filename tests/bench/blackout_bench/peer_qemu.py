@@ -93,8 +93,8 @@ class QemuSave:
         return [word for key, value in guest.kind.boot.items() for word in (options[key], value)]
 
     def _command_line(self):
-        return [guest.qemu(), "-daemonize", "-pidfile", f"{RUN}/qemu.pid", "-name", f"guest={guest.NAME},debug-threads=on",
-                "-uuid", self._spec.uuid,
+        return [guest.qemu(), "-daemonize", "-pidfile", f"{RUN}/qemu.pid",
+                "-name", f"guest={guest.NAME},debug-threads=on", "-uuid", self._spec.uuid,
                 "-machine", f"type={guest.MACHINE},accel=tcg,dump-guest-core=off",
                 "-cpu", guest.CPU, "-smp", "cpus=1", "-m", f"size={self._spec.ram_mib}M", "-nodefaults",
                 "-no-user-config", "-display", "none", "-rtc", "base=utc",
